@@ -1,0 +1,169 @@
+"""Checkpoints on disk: Orbax behind save, restore and latest, each step whole, checked and self-describing.
+
+    <run>/checkpoints/00005000/config.json     what the weights belong to
+                               generator/      Orbax: the generator's parameters, all that inference reads
+                               training/       Orbax: everything else that resuming needs
+                               manifest.json   shape, dtype and SHA-256 of every array; written last
+
+A step appears under its name only when it is complete. Orbax itself restores flipped bits without a word; the manifest doesn't.
+"""
+
+import hashlib
+import json
+import logging
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from hifigan_jax.config import MODEL_KEYS, Config, load_config, save_config
+from hifigan_jax.errors import CheckpointError, DiskError
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "checkpoints"
+GENERATOR, TRAINING = "generator", "training"
+FORMAT = 1
+
+Leaves = Mapping[str, Any]  # path ("conv_pre/bias") -> array
+
+
+def save(run: Path, step: int, parts: Mapping[str, Leaves], config: Config, data: Mapping[str, Any], keep: int) -> Path:
+    """Writes the checkpoint of `step` and returns its folder; raises DiskError and leaves nothing if it can't.
+
+    `parts` holds the leaves of "generator" and "training"; `data` is whatever should be known of the data when resuming. Only the
+    newest `keep` steps retain their "training" part.
+    """
+    folder = write(run / FOLDER / f"{step:08d}", parts, config, step, data)
+    if jax.process_index() == 0:
+        _forget_training_parts(run, keep)
+    return folder
+
+
+def write(folder: Path, parts: Mapping[str, Leaves], config: Config, step: int = 0, data: Mapping[str, Any] | None = None) -> Path:
+    """Writes one checkpoint as `folder`, whole or not at all, and returns its path. Raises DiskError."""
+    final = folder.resolve()
+    temporary = final.with_name(f".{final.name}.tmp")
+    try:
+        if jax.process_index() == 0:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+        _barrier("checkpoint folder")
+        with ocp.StandardCheckpointer() as checkpointer:
+            for name, leaves in parts.items():
+                checkpointer.save(temporary / name, leaves)
+                checkpointer.wait_until_finished()
+        if jax.process_index() == 0:
+            save_config(config, temporary / "config.json")
+            described = {name: {path: _describe(leaf) for path, leaf in leaves.items()} for name, leaves in parts.items()}
+            manifest = {"format": FORMAT, "step": step, "data": data or {}, "leaves": described}
+            (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+            _replace_folder(temporary, final)
+    except (OSError, ValueError) as error:  # Orbax reports a full disk as a ValueError
+        shutil.rmtree(temporary, ignore_errors=True)
+        reason = str(error).splitlines()[0]
+        raise DiskError(f"{final}: checkpoint not written: {reason:.200}: free some space; older ones are intact") from None
+    _barrier("checkpoint written")
+    return final
+
+
+def restore(folder: Path, name: str, target: Leaves | None = None) -> dict[str, Any]:
+    """The leaves of one part of a checkpoint, "generator" or "training".
+
+    With `target`, a jax.ShapeDtypeStruct for each leaf, the part must have just these arrays, and they are placed by its shardings;
+    without, they are numpy arrays. Raises CheckpointError if anything is missing, differs or is damaged.
+    """
+    expected = read_manifest(folder)["leaves"].get(name)
+    if expected is None:
+        raise CheckpointError(f"{folder}: has no {name!r} part (older steps keep their generator only)")
+    abstract = {path: np.empty(leaf["shape"], np.dtype(leaf["dtype"])) for path, leaf in expected.items()}
+    if target is not None:
+        _compare(folder, expected, target)
+        abstract = dict(target)
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            leaves = checkpointer.restore(folder.resolve() / name, abstract)
+    except Exception as error:  # Orbax and TensorStore raise many kinds
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"{folder}: {name} can't be restored: {reason:.200}") from None
+    for path, leaf in leaves.items():
+        if _describe(leaf) != expected[path]:
+            raise CheckpointError(f"{folder}: {name}: {path} is damaged (its checksum differs): use another checkpoint")
+    return leaves
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a step; raises CheckpointError where there is none, that is, where the step is not complete."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        if manifest["format"] > FORMAT:
+            raise CheckpointError(f"{folder}: written by a newer version of this program: update it")
+        return {"step": int(manifest["step"]), "data": manifest["data"], "leaves": manifest["leaves"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder}: no complete checkpoint (manifest.json: {type(error).__name__})") from None
+
+
+def steps(run: Path, part: str) -> list[Path]:
+    """The folders of a run's checkpoints that have `part`, newest first."""
+    folder = run / FOLDER
+    found = [path for path in folder.glob("*") if re.fullmatch(r"\d{8,}", path.name) and (path / part).is_dir()]
+    return sorted(found, key=lambda path: int(path.name), reverse=True)
+
+
+def clear_leftovers(run: Path) -> None:
+    """Deletes what an interrupted save left behind. For the one process that writes to the run."""
+    for path in (run / FOLDER).glob(".*.tmp"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def check_same_model(folder: Path, config: Config) -> None:
+    """Raises CheckpointError, naming the keys, if the checkpoint belongs to another model or mel than `config` describes."""
+    stored = load_config(folder / "config.json")
+    differing = [key for key in MODEL_KEYS if getattr(stored, key) != getattr(config, key)]
+    if differing:
+        details = ", ".join(f"{key} {getattr(stored, key)} there, {getattr(config, key)} here" for key in differing)
+        raise CheckpointError(f"{folder}: of another configuration: {details}: choose another --checkpoint_path")
+
+
+def _describe(leaf: Any) -> dict[str, Any]:
+    values = np.asarray(leaf.addressable_data(0) if isinstance(leaf, jax.Array) else leaf)
+    digest = hashlib.sha256(np.ascontiguousarray(values)).hexdigest()
+    return {"shape": list(values.shape), "dtype": str(values.dtype), "sha256": digest}
+
+
+def _compare(folder: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    for path in sorted(stored.keys() ^ wanted.keys()):
+        where = "the checkpoint" if path in stored else "this configuration"
+        raise CheckpointError(f"{folder}: only {where} has {path}: it belongs to another configuration")
+    for path, leaf in wanted.items():
+        there, here = (stored[path]["shape"], stored[path]["dtype"]), (list(leaf.shape), str(leaf.dtype))
+        if there != here:
+            raise CheckpointError(f"{folder}: {path} is {there[0]} {there[1]}, but this configuration needs {here[0]} {here[1]}")
+
+
+def _replace_folder(temporary: Path, final: Path) -> None:
+    outgoing = final.with_name(f".{final.name}.old.tmp")
+    shutil.rmtree(outgoing, ignore_errors=True)
+    if final.exists():
+        final.rename(outgoing)
+    temporary.rename(final)
+    shutil.rmtree(outgoing, ignore_errors=True)
+
+
+def _forget_training_parts(run: Path, keep: int) -> None:
+    for folder in steps(run, TRAINING)[keep:]:
+        outgoing = folder / f".{TRAINING}.tmp"
+        (folder / TRAINING).rename(outgoing)  # so that no half-deleted part is ever taken for a whole one
+        shutil.rmtree(outgoing, ignore_errors=True)
+
+
+def _barrier(name: str) -> None:
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)

@@ -1,0 +1,133 @@
+"""`infer.py`: a folder of recordings or mels in, a folder of speech out."""
+
+import argparse
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from hifigan_jax import audio, mel_file
+from hifigan_jax.errors import DataError, HifiganError, UsageError
+
+logger = logging.getLogger(__name__)
+
+
+def parser(name: str | None = None) -> argparse.ArgumentParser:
+    """The program's arguments."""
+    result = argparse.ArgumentParser(name, description="Turn recordings or mel-spectrograms into speech.")
+    source = result.add_mutually_exclusive_group(required=True)
+    source.add_argument("--input_wavs_dir", type=Path, metavar="DIR", help="recordings, to be analysed and spoken again")
+    source.add_argument("--input_mels_dir", type=Path, metavar="DIR", help="natural-log mels: .npy of (M, F) or (1, M, F)")
+    result.add_argument(
+        "--output_dir", type=Path, metavar="DIR", help="default generated_files, or generated_files_from_mel for mels"
+    )
+    result.add_argument(
+        "--checkpoint_file",
+        default="universal_v1",
+        metavar="PATH_OR_NAME",
+        help="a .pth file, a run's folder, or universal_v1 (default), ljspeech_v1",
+    )
+    result.add_argument("--config", metavar="JSON", help="of a .pth file with none beside it")
+    return result
+
+
+def main(options: argparse.Namespace) -> int:
+    """Synthesizes every file; returns 3 if any of them could not be."""
+    from_mels = options.input_mels_dir is not None
+    folder = options.input_mels_dir if from_mels else options.input_wavs_dir
+    output = options.output_dir or Path("generated_files_from_mel" if from_mels else "generated_files")
+    suffixes, ending = ({".npy"}, "_generated_e2e.wav") if from_mels else (audio.SUFFIXES, "_generated.wav")
+    targets = _targets(_inputs(folder, output, suffixes), folder, output, ending)
+    start = time.perf_counter()
+    compilations = _CompilationCount()
+
+    from hifigan_jax.synthesis import Vocoder  # jax starts here
+
+    vocoder = Vocoder.from_pretrained(options.checkpoint_file, options.config)
+    loaded = time.perf_counter()
+    failed: list[HifiganError] = []
+    seconds = 0.0
+    for source, samples in vocoder.synthesize(_read_all(list(targets), vocoder, from_mels, failed)):
+        try:
+            audio.write_wav(targets[source], samples, vocoder.sampling_rate)
+        except DataError as error:
+            failed.append(error)
+            continue
+        seconds += samples.size / vocoder.sampling_rate
+        print(targets[source], flush=True)
+    ended = time.perf_counter()
+    logger.info(
+        "%d files, %.1f s of audio in %.1f s: %.1f x real time, with %d compilations; %.1f s before that to load %s",
+        len(targets) - len(failed),
+        seconds,
+        ended - loaded,
+        seconds / (ended - loaded),
+        compilations.count,
+        loaded - start,
+        options.checkpoint_file,
+    )
+    for error in failed:
+        logger.error("%s", error)
+    return DataError.exit_code if failed else 0
+
+
+class _CompilationCount:
+    def __init__(self):
+        import jax.monitoring
+
+        self.count = 0
+        jax.monitoring.register_event_duration_secs_listener(self._hear)
+
+    def _hear(self, event: str, duration: float, **_) -> None:
+        self.count += event == "/jax/core/compile/backend_compile_duration"
+
+
+def _inputs(folder: Path, output: Path, suffixes: set[str]) -> list[Path]:
+    if folder.is_file():
+        return [folder]
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    inside = [path for path in sorted(folder.rglob("*")) if output.resolve() not in path.resolve().parents]
+    files = [path for path in inside if path.is_file() and not path.name.startswith(".")]
+    chosen = [path for path in files if path.suffix.lower() in suffixes]
+    if len(chosen) < len(files):
+        logger.info("%s: %d files without a fitting suffix are passed over", folder, len(files) - len(chosen))
+    if not chosen:
+        raise DataError(f"{folder}: holds no {'.npy' if '.npy' in suffixes else 'audio'} files")
+    return chosen
+
+
+def _targets(files: list[Path], folder: Path, output: Path, ending: str) -> dict[Path, Path]:
+    """Input -> output, sub-folders kept. Two inputs never share an output."""
+    targets: dict[Path, Path] = {}
+    taken: dict[Path, Path] = {}
+    for path in files:
+        inside = path.relative_to(folder).parent if folder.is_dir() else Path()
+        target = output / inside / (path.stem + ending)
+        if target in taken:
+            raise UsageError(f"{taken[target]} and {path.name}: both would become {target}: rename or move one")
+        targets[path] = taken[target] = target
+    return targets
+
+
+def _read_all(files: list[Path], vocoder, from_mels: bool, failed: list[HifiganError]) -> Iterator[tuple]:
+    for path in files:
+        try:
+            yield path, _read_mel(path, vocoder) if from_mels else _read_audio(path, vocoder)
+        except DataError as error:
+            failed.append(error)
+
+
+def _read_mel(path: Path, vocoder):
+    return vocoder.utterance_of_mel(mel_file.read_mel(path, vocoder.config.num_mels))
+
+
+def _read_audio(path: Path, vocoder):
+    samples, rate = audio.read_audio(path)
+    if rate != vocoder.sampling_rate:
+        logger.info("%s: resampled from %d to %d Hz", path, rate, vocoder.sampling_rate)
+        samples = audio.resample(samples, rate, vocoder.sampling_rate)
+    try:
+        return vocoder.utterance_of_audio(samples)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None

@@ -1,0 +1,31 @@
+"""The errors that a user can mend. Each message is one line: what is wrong, where, and how to mend it."""
+
+
+class HifiganError(Exception):
+    """Base of all of them; `exit_code` is what the programs return."""
+
+    exit_code = 1
+
+
+class UsageError(HifiganError):
+    """A flag, a configuration key or an argument."""
+
+    exit_code = 2
+
+
+class DataError(HifiganError):
+    """A recording, a mel or a file list."""
+
+    exit_code = 3
+
+
+class CheckpointError(HifiganError):
+    """A checkpoint, a weights file or a run folder."""
+
+    exit_code = 4
+
+
+class DiskError(HifiganError):
+    """Something that could not be written."""
+
+    exit_code = 5

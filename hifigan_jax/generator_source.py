@@ -1,0 +1,119 @@
+"""From whatever names a trained generator to its configuration and parameters.
+
+A named model, a .pth file of the reference, a folder with the reference's `g_*` files, a run of ours or one of its steps.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import traverse_util
+
+from hifigan_jax import checkpoint
+from hifigan_jax.config import Config, load_config, packaged_config
+from hifigan_jax.errors import CheckpointError, UsageError
+from hifigan_jax.models import build_generator
+from hifigan_jax.weights.jik876 import generator_params
+from hifigan_jax.weights.pretrained import PRETRAINED, pretrained_file
+from hifigan_jax.weights.torch_file import read_torch_file
+
+logger = logging.getLogger(__name__)
+
+REFERENCE_CONFIGS = ("config_v1", "config_v2", "config_v3")
+
+
+class Generator(NamedTuple):
+    """A trained generator: its configuration and its parameters with weight norm, as numpy arrays."""
+
+    config: Config
+    params: dict[str, Any]
+    source: str
+
+
+def load_generator(source: str | Path, config: str | Path | None = None) -> Generator:
+    """The generator that `source` names: a path, or the name of a pretrained model where no such path exists.
+
+    `config` names its JSON; else that of a .pth file is config.json beside it, else the only *.json beside it, else it is
+    recognised from the shapes of the tensors among V1, V2 and V3. Raises CheckpointError (UsageError for a bad JSON).
+    """
+    path = Path(source)
+    if not path.exists():
+        known = pretrained_file(str(source))
+        return _from_torch_file(known, config or packaged_config(PRETRAINED[str(source)].config))
+    if path.is_file():
+        return _from_torch_file(path, config)
+    if (path / "manifest.json").is_file():
+        return _from_step(path, config)
+    run = path.parent if path.resolve().name == checkpoint.FOLDER else path
+    if found := checkpoint.steps(run, checkpoint.GENERATOR):
+        return _newest_good(found, config)
+    if files := sorted(path.glob("g_*")):
+        return _from_torch_file(files[-1], config)
+    raise CheckpointError(f"{path}: holds no checkpoint (neither {checkpoint.FOLDER}/ nor g_* files)")
+
+
+def _newest_good(folders: list[Path], config: str | Path | None) -> Generator:
+    for folder in folders:
+        try:
+            return _from_step(folder, config)
+        except CheckpointError as error:
+            logger.warning("%s; trying the one before", error)
+    raise CheckpointError(f"{folders[0].parent}: none of its {len(folders)} checkpoints can be used")
+
+
+def _from_step(folder: Path, config: str | Path | None) -> Generator:
+    resolved = load_config(config or folder / "config.json", unknown_keys="ignore")
+    params = traverse_util.unflatten_dict(checkpoint.restore(folder, checkpoint.GENERATOR), sep="/")
+    _check_shapes(params, resolved, folder)
+    return Generator(resolved, params, str(folder))
+
+
+def _from_torch_file(path: Path, config: str | Path | None) -> Generator:
+    content = read_torch_file(path)
+    if isinstance(content, dict) and ("mpd" in content or "msd" in content):
+        raise CheckpointError(f"{path}: holds discriminators and optimizers: give the g_* file of the same step")
+    state_dict = content["generator"] if isinstance(content, dict) and "generator" in content else content
+    try:
+        params = generator_params(state_dict)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    params = jax.tree.map(lambda leaf: leaf.astype("float32"), params)
+    config = config or _config_beside(path)
+    if config is None:
+        return Generator(_recognise(params, path), params, str(path))
+    resolved = load_config(config, unknown_keys="ignore")
+    _check_shapes(params, resolved, path)
+    return Generator(resolved, params, str(path))
+
+
+def _config_beside(path: Path) -> Path | None:
+    usual = path.with_name("config.json")
+    candidates = [usual] if usual.is_file() else list(path.parent.glob("*.json"))
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def _recognise(params: dict[str, Any], path: Path) -> Config:
+    for name in REFERENCE_CONFIGS:
+        config = load_config(packaged_config(name))
+        if _first_difference(params, config) is None:
+            logger.info("%s: no configuration beside it; its tensors have the shapes of %s, which is used", path, name)
+            return config
+    raise CheckpointError(f"{path}: no configuration beside it and none of V1, V2, V3 by its shapes: name its JSON with --config")
+
+
+def _check_shapes(params: dict[str, Any], config: Config, path: Path) -> None:
+    difference = _first_difference(params, config)
+    if difference:
+        raise CheckpointError(f"{path}: the weights don't fit the configuration: {difference}: name another with --config")
+
+
+def _first_difference(params: dict[str, Any], config: Config) -> str | None:
+    generator = build_generator(config)
+    expected = jax.eval_shape(generator.init, jax.random.key(0), jnp.zeros((1, 8, config.num_mels)))["params"]
+    here, there = ({path: leaf.shape for path, leaf in traverse_util.flatten_dict(tree, sep="/").items()} for tree in (params, expected))
+    for name in sorted(here.keys() | there.keys()):
+        if here.get(name) != there.get(name):
+            return f"{name} is {here.get(name, 'missing')}, expected {there.get(name, 'none')}"
+    return None

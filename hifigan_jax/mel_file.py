@@ -1,0 +1,39 @@
+"""Mels in .npy files: (M, F) or (1, M, F) natural-log magnitudes on disk, float32 [F, M] here."""
+
+from pathlib import Path
+
+import numpy as np
+
+from hifigan_jax.errors import DataError
+
+SILENCE = np.float32(np.log(1e-5))  # a zero log-mel would be loud
+
+
+def read_mel(path: str | Path, num_mels: int) -> np.ndarray:
+    """The mel of a .npy file as float32 [F, M].
+
+    Raises DataError for what is no array of that shape, is no floating-point array, or holds NaN or infinities.
+    """
+    try:
+        mel = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror or error}") from None
+    except (ValueError, EOFError, MemoryError) as error:
+        raise DataError(f"{path}: not a .npy array, or damaged: {str(error).splitlines()[0]}") from None
+    if not isinstance(mel, np.ndarray) or mel.dtype.kind != "f":
+        raise DataError(f"{path}: a mel must be a .npy array of floating-point numbers, not {getattr(mel, 'dtype', 'an archive')}")
+    shape = mel.shape
+    if mel.ndim == 3 and shape[0] == 1:
+        mel = mel[0]
+    if mel.ndim != 2 or mel.shape[1] == 0 or mel.shape[0] != num_mels:
+        hint = "; it looks transposed" if mel.ndim == 2 and mel.shape[1] == num_mels else ""
+        raise DataError(f"{path}: shape {shape}, expected ({num_mels}, frames){hint}")
+    mel = np.ascontiguousarray(mel.T, dtype=np.float32)
+    if not np.isfinite(mel).all():
+        raise DataError(f"{path}: holds NaN or infinite values")
+    return mel
+
+
+def pad_with_silence(mel: np.ndarray, frames: int) -> np.ndarray:
+    """`mel` [F, M] continued to `frames` frames. Reference: pads with zeros, which are not silence."""
+    return np.pad(mel, ((0, frames - mel.shape[0]), (0, 0)), constant_values=SILENCE)

@@ -1,0 +1,189 @@
+"""Which recordings a run has: file lists and folders, and an index of what must be known of each file."""
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from hifigan_jax import audio, mel_file
+from hifigan_jax.config import Config
+from hifigan_jax.errors import DataError, UsageError
+
+logger = logging.getLogger(__name__)
+
+
+class Recording(NamedTuple):
+    """One file, with what must be known of it before any of it is read: its length in samples and its largest |sample|."""
+
+    path: str
+    frames: int
+    peak: float
+    mel_path: str | None = None
+
+
+class Corpus(NamedTuple):
+    """The recordings of a run."""
+
+    training: tuple[Recording, ...]
+    validation: tuple[Recording, ...]
+
+    def batches_per_epoch(self, batch_size: int) -> int:
+        """Whole batches in one pass over the training recordings; the rest of a pass is dropped."""
+        return len(self.training) // batch_size
+
+
+def load_corpus(config: Config, index_path: Path) -> Corpus:
+    """Finds the run's recordings and inspects each of them once; what was learnt is kept in `index_path`.
+
+    Unreadable files are named and left out. Raises DataError where a file has another sampling rate, where none is left, and
+    where there are fewer than one batch.
+    """
+    training, validation = list_recordings(config)
+    infos = _inspect_all(sorted({*training, *validation}), index_path)
+    for path, info in infos.items():
+        if info.sampling_rate != config.sampling_rate:
+            raise DataError(
+                f"{path}: {info.sampling_rate} Hz, but the configuration says {config.sampling_rate} Hz: resample the recordings"
+                " or set sampling_rate"
+            )
+    corpus = Corpus(*(_recordings(paths, infos, config) for paths in (training, validation)))
+    if not corpus.training or not corpus.validation:
+        raise DataError(f"{config.input_wavs_dir}: no readable recording is left to train on and one to validate on")
+    if len(corpus.training) < config.batch_size:
+        raise DataError(
+            f"batch_size {config.batch_size} is larger than the {len(corpus.training)} training recordings: lower it or add some"
+        )
+    return corpus
+
+
+def list_recordings(config: Config) -> tuple[list[str], list[str]]:
+    """Paths of the training and of the validation recordings.
+
+    Each comes from a list file (the reference's `name|text`, or paths), from a folder, or from the whole of input_wavs_dir. With
+    no validation list, one recording in twenty (150 at most, evenly spread) is held out.
+    """
+    training = _listed(config.input_training_file, "LJSpeech-1.1/training.txt", config)
+    validation = _listed(config.input_validation_file, "LJSpeech-1.1/validation.txt", config)
+    if training is None:
+        training = audio_files(Path(config.input_wavs_dir))
+        if not training:
+            raise DataError(f"{config.input_wavs_dir}: no recordings found (--input_wavs_dir)")
+        training = [path for path in training if path not in set(validation or ())]
+    if validation is None:
+        if len(training) < 2:
+            raise DataError(f"{config.input_wavs_dir}: one recording can't be both trained on and held out: add another")
+        count = min(max(len(training) // 20, 1), 150)
+        held_out = {i * len(training) // count for i in range(count)}
+        validation = [training[i] for i in sorted(held_out)]
+        training = [path for i, path in enumerate(training) if i not in held_out]
+        logger.info("%d of %d recordings are held out for validation", count, count + len(training))
+    return training, validation
+
+
+def audio_files(folder: Path) -> list[str]:
+    """All recordings below a folder, sorted; hidden files and folders are passed over."""
+    found = []
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            os.path.join(root, name) for name in names if Path(name).suffix.lower() in audio.SUFFIXES and not name.startswith(".")
+        ]
+    return sorted(found)
+
+
+def _listed(path: str | None, default: str, config: Config) -> list[str] | None:
+    if path is None:
+        if not os.path.isfile(default):
+            return None
+        path = default
+    if os.path.isdir(path):
+        return audio_files(Path(path))
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{path}: file list can't be read: {reason}") from None
+    names = [line.split("|")[0].strip() for line in lines]
+    paths = [_locate(name, Path(config.input_wavs_dir)) for name in names if name]
+    if not paths:
+        raise DataError(f"{path}: the file list names no recording")
+    return paths
+
+
+def _locate(name: str, folder: Path) -> str:
+    path = folder / name  # an absolute name stands for itself
+    if path.suffix.lower() in audio.SUFFIXES:
+        return str(path)
+    flac = path.with_name(path.name + ".flac")
+    return str(flac if flac.is_file() else path.with_name(path.name + ".wav"))
+
+
+def _recordings(paths: Sequence[str], infos: dict[str, audio.AudioInfo], config: Config) -> tuple[Recording, ...]:
+    recordings = []
+    for path in paths:
+        if path not in infos:
+            continue
+        info, mel_path = infos[path], None
+        if config.fine_tuning:
+            mel_path = os.path.join(config.input_mels_dir, Path(path).stem + ".npy")
+            frames = mel_file.read_mel(mel_path, config.num_mels).shape[0]
+            if frames != info.frames // config.hop_size:
+                raise DataError(
+                    f"{mel_path}: {frames} frames, but {path} has {info.frames // config.hop_size}: make it with hop_size"
+                    f" {config.hop_size}"
+                )
+        recordings.append(Recording(path, info.frames, info.peak, mel_path))
+    return tuple(recordings)
+
+
+def _inspect_all(paths: Sequence[str], index_path: Path) -> dict[str, audio.AudioInfo]:
+    """What is known of each readable file; files are read only where size or time differ from the index's."""
+    known = _read_index(index_path)
+    stamps = {path: _stamp(path) for path in paths}
+    entries = {path: known[path] for path in paths if path in known and known[path][:2] == stamps[path]}
+    new = [path for path in paths if path not in entries]
+    if new:
+        logger.info("reading %d recordings for the index", len(new))
+    failed = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for path, info in zip(new, pool.map(_inspect, new), strict=True):
+            if isinstance(info, DataError):
+                failed.append(info)
+            else:
+                entries[path] = [*stamps[path], *info]
+    for error in failed[:10]:
+        logger.warning("left out: %s", error)
+    if failed:
+        logger.warning("%d of %d recordings can't be used and are left out", len(failed), len(paths))
+    if new:
+        with audio.written_whole(index_path) as temporary:
+            Path(temporary).write_text(json.dumps(entries, indent=0), encoding="utf-8")
+    return {path: audio.AudioInfo(*entries[path][2:]) for path in paths if path in entries}
+
+
+def _inspect(path: str) -> audio.AudioInfo | DataError:
+    try:
+        if not audio.is_seekable(path):
+            return DataError(f"{path}: a format that can't be read in parts exactly: convert it to WAV or FLAC")
+        return audio.inspect_audio(path)
+    except DataError as error:
+        return error
+
+
+def _stamp(path: str) -> list[int]:
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return [0, 0]
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _read_index(path: Path) -> dict[str, list]:
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+        return {name: entry for name, entry in index.items() if len(entry) == 2 + len(audio.AudioInfo._fields)}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}  # it can always be made again

@@ -1,0 +1,85 @@
+"""What a run says: the reference's line on stdout, metrics.jsonl, TensorBoard."""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from hifigan_jax.audio import written_whole
+
+logger = logging.getLogger(__name__)
+
+# The step's scalars under the reference's TensorBoard tags; further loss terms become training/gen_loss_<name>.
+_TAGS = {
+    "generator": "training/gen_loss_total",
+    "mel": "training/mel_spec_error",
+    "discriminator": "training/disc_loss_total",
+    "learning_rate": "training/learning_rate",
+}
+
+
+def tagged(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The step's scalars named as in TensorBoard."""
+    return {_TAGS.get(name, f"training/gen_loss_{name}"): float(value) for name, value in metrics.items()}
+
+
+def progress_line(step: int, metrics: Mapping[str, float], seconds_per_batch: float) -> str:
+    """The reference's line. `step` counts updates done; the reference counts from 0."""
+    total, mel = float(metrics["generator"]), float(metrics["mel"])
+    return f"Steps : {step:d}, Gen Loss Total : {total:4.3f}, Mel-Spec. Error : {mel:4.3f}, s/b : {seconds_per_batch:4.3f}"
+
+
+class MetricsLog:
+    """metrics.jsonl (a flat object a line: step and floats) and TensorBoard's event files in logs/, from `step` on.
+
+    Lines beyond `step`, which a run that was killed wrote after its last checkpoint, are taken back: they will come again.
+    """
+
+    def __init__(self, run: Path, step: int):
+        self._path = run / "metrics.jsonl"
+        self._keep_up_to(step)
+        self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 (closed by close)
+        self._board = _tensorboard(run / "logs", step)
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """One line, and one point a value."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        if self._board is not None:
+            for tag, value in values.items():
+                self._board.add_scalar(tag, value, step)
+
+    def audio(self, tag: str, samples: np.ndarray, step: int, sampling_rate: int) -> None:
+        """A recording to listen to in TensorBoard."""
+        if self._board is not None:
+            self._board.add_audio(tag, samples.clip(-1, 1), step, sampling_rate)
+
+    def close(self) -> None:
+        """Writes out whatever is still held back."""
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+    def _keep_up_to(self, step: int) -> None:
+        if not self._path.exists():
+            return
+        kept = []
+        for line in self._path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError, TypeError):
+                pass  # the half line of a kill
+        with written_whole(self._path) as temporary:
+            Path(temporary).write_text("".join(kept), encoding="utf-8")
+
+
+def _tensorboard(folder: Path, step: int):
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        logger.warning("tensorboardX is not installed: no TensorBoard files; metrics.jsonl has everything")
+        return None
+    return SummaryWriter(str(folder), purge_step=step + 1 if step else None)

@@ -1,0 +1,104 @@
+"""The reference's state_dicts (jik876/hifi-gan) as our parameter trees: a rename and a change of axes.
+
+Theirs: `ups.0.weight_v` [in, out, k], `resblocks.2.convs1.0.weight_v` [out, in, k], `weight_g` [n, 1, 1].
+Ours: `ups_0/v`, `resblocks_2/convs1_0/v`, both [k, in, out], `g` [n].
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hifigan_jax.errors import CheckpointError
+
+StateDict = Mapping[str, np.ndarray]
+
+# What a kernel's parts are called: weight_norm, its successor in torch.nn.utils.parametrizations, and after its removal.
+_LEAVES = {
+    "weight_g": "g",
+    "weight_v": "v",
+    "parametrizations.weight.original0": "g",
+    "parametrizations.weight.original1": "v",
+    "weight_orig": "kernel",
+    "weight": "kernel",
+    "bias": "bias",
+}
+
+
+def generator_params(state_dict: StateDict) -> dict[str, Any]:
+    """The tree {conv_pre, ups_i, resblocks_i, conv_post} of float32 (v, g, bias) from a `g_*` file's 'generator'.
+
+    Accepts either spelling of weight norm, files whose weight norm was removed (v = kernel, g = its norm) and names that
+    DistributedDataParallel prefixed. Raises CheckpointError for anything that is no HiFi-GAN generator.
+    """
+    if not isinstance(state_dict, Mapping) or not all(isinstance(value, np.ndarray) for value in state_dict.values()):
+        raise CheckpointError("no state_dict of a generator: it should map names to tensors")
+    state_dict = {name.removeprefix("module."): value for name, value in state_dict.items()}
+    if "conv_pre.bias" not in state_dict or "conv_post.bias" not in state_dict:
+        raise CheckpointError("no HiFi-GAN generator: its state_dict has no conv_pre and conv_post")
+    params: dict[str, Any] = {}
+    for name, value in state_dict.items():
+        path, leaf = _path(name)
+        transposed = path[0].startswith("ups_")
+        _descend(params, path)[leaf] = _tensor(leaf, value, transposed)
+    return _with_norms(params)
+
+
+def discriminator_variables(mpd: StateDict, msd: StateDict) -> dict[str, Any]:
+    """{"params", "spectral"} of our discriminator from a `do_*` file's 'mpd' and 'msd'."""
+    params: dict[str, Any] = {}
+    spectral: dict[str, Any] = {}
+    for family, state_dict in (("mpd", mpd), ("msd", msd)):
+        state_dict = {name.removeprefix("module."): value for name, value in state_dict.items()}
+        for name, value in state_dict.items():
+            path, leaf = _path(name.replace("discriminators.", family + ".", 1))
+            layer = name.rpartition(".")[0]
+            if leaf == "weight_u":
+                _descend(spectral, path)["u"] = np.asarray(value)
+            elif leaf == "v" and layer + ".weight_orig" in state_dict:
+                _, width, taps = state_dict[layer + ".weight_orig"].shape
+                _descend(spectral, path)["v"] = np.ascontiguousarray(value.reshape(width, taps).T)
+            else:
+                _descend(params, path)[leaf] = _tensor(leaf, value, transposed=False)
+    return {"params": params, "spectral": spectral}
+
+
+def _path(name: str) -> tuple[list[str], str]:
+    for theirs, ours in (*_LEAVES.items(), ("weight_u", "weight_u")):
+        if name.endswith("." + theirs):
+            layer = re.sub(r"\.(\d+)", r"_\1", name.removesuffix("." + theirs))
+            return layer.split("."), ours
+    raise CheckpointError(f"unknown tensor name {name}")
+
+
+def _descend(tree: dict, path: list[str]) -> dict:
+    for key in path:
+        tree = tree.setdefault(key, {})
+    return tree
+
+
+def _tensor(leaf: str, value: np.ndarray, transposed: bool) -> np.ndarray:
+    if leaf in ("bias", "g"):
+        value = value.reshape(-1)
+    else:
+        value = value.reshape(value.shape[:3])  # MPD's kernels end in a 1
+        value = value.transpose(2, 0, 1) if transposed else value.transpose(2, 1, 0)
+    return np.ascontiguousarray(value)
+
+
+def _with_norms(params: dict) -> dict:
+    """Layers whose weight norm was removed get it back: any kernel is its own v, with g its norm."""
+    tree = {}
+    for name, node in params.items():
+        if node.keys() == {"kernel", "bias"}:
+            axis = (0, 2) if name.startswith("ups_") else (0, 1)
+            g = np.sqrt(np.sum(np.square(node["kernel"], dtype=np.float64), axis=axis)).astype(node["kernel"].dtype)
+            tree[name] = {"v": node["kernel"], "g": g, "bias": node["bias"]}
+        elif any(isinstance(child, np.ndarray) for child in node.values()):
+            if node.keys() != {"v", "g", "bias"}:
+                raise CheckpointError(f"layer {name} is incomplete: it has {', '.join(sorted(node))}")
+            tree[name] = node
+        else:
+            tree[name] = _with_norms(node)
+    return tree

