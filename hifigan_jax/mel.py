@@ -56,7 +56,7 @@ def log_mel_of_padded(audio: Float[Array, "B T"], settings: MelSettings) -> Floa
     frames = (audio.shape[1] - settings.n_fft) // settings.hop_size + 1
     index = np.arange(frames)[:, None] * settings.hop_size + np.arange(settings.n_fft)
     window = jnp.asarray(_centred_window(settings.win_size, settings.n_fft), audio.dtype)
-    spectrum = jnp.fft.rfft(audio[:, index] * window)
+    spectrum = jnp.fft.rfft(audio[:, index] * window[None, None])
     magnitude = jnp.sqrt(spectrum.real**2 + spectrum.imag**2 + 1e-9)
     filters = jnp.asarray(slaney_filterbank(settings), audio.dtype)
     mel = jnp.matmul(magnitude, filters.T, precision=jax.lax.Precision.HIGHEST)

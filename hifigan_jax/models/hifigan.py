@@ -132,7 +132,7 @@ class Mask:
         """The mask at `rate` samples per frame."""
         if self.lengths is None:
             return None
-        return (jnp.arange(self.frames * rate) < self.lengths[:, None] * rate)[..., None]
+        return (jnp.arange(self.frames * rate)[None] < self.lengths[:, None] * rate)[..., None]
 
 
 def masked(x: Float[Array, "B T C"], mask) -> Float[Array, "B T C"]:

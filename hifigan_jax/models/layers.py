@@ -59,7 +59,7 @@ class Conv(nn.Module):
         kernel = _normed_kernel(self, initialise, shape)
         padding = self.dilation * (self.kernel_size - 1) // 2
         y = conv1d(x, kernel, stride=self.stride, padding=padding, dilation=self.dilation, groups=self.groups)
-        return y + self.param("bias", initialise, (self.features,))
+        return y + self.param("bias", initialise, (self.features,))[None, None]
 
 
 class ConvTranspose(nn.Module):
@@ -77,7 +77,8 @@ class ConvTranspose(nn.Module):
         shape = (self.kernel_size, x.shape[-1], self.features)
         initialise = uniform(fan_in=self.kernel_size * self.features)  # torch counts the output channels here
         kernel = _normed_kernel(self, initialise, shape)
-        return conv_transpose1d(x, kernel, stride=self.stride) + self.param("bias", initialise, (self.features,))
+        bias = self.param("bias", initialise, (self.features,))
+        return conv_transpose1d(x, kernel, stride=self.stride) + bias[None, None]
 
 
 def _normed_kernel(layer: nn.Module, initialise, shape: tuple[int, int, int]) -> Float[Array, "K C_in C_out"]:
@@ -119,7 +120,7 @@ class SpectralConv(nn.Module):
             sigmas.append(jnp.einsum("kio,ki,o->", kernel, v.value, u.value, precision="highest"))
         y = conv1d(x, kernel, stride=self.stride, padding=(self.kernel_size - 1) // 2, groups=self.groups)
         sigma = jnp.repeat(jnp.stack(sigmas), x.shape[0] // passes)[:, None, None]
-        return y / sigma + self.param("bias", initialise, (self.features,))
+        return y / sigma + self.param("bias", initialise, (self.features,))[None, None]
 
     def _random_unit(self, shape):
         return _unit(jax.random.normal(self.make_rng("params"), shape), self.EPSILON)

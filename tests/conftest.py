@@ -1,0 +1,53 @@
+"""Shapes are checked, silent broadcasting is an error, and everything runs on one CPU device unless a test says otherwise."""
+
+import os
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import jax
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+hook = jaxtyping.install_import_hook("hifigan_jax", "beartype.beartype")
+
+from hifigan_jax.config import Config, load_config, packaged_config  # noqa: E402
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def normal(rng):
+    """Draws a float32 array of standard normal values: normal(2, 3) has shape (2, 3)."""
+    return lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+
+@pytest.fixture
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def tiny_config(tmp_path) -> Config:
+    """A configuration whose every program compiles in seconds: narrow, with the reference's structure."""
+    return load_config(
+        packaged_config("config_v3"),
+        {
+            "upsample_initial_channel": 16,
+            "resblock_kernel_sizes": [3],
+            "resblock_dilation_sizes": [[1, 2]],
+            "discriminators": ["mpd"],
+            "discriminator_channel_mult": 0.03125,
+            "segment_size": 2048,
+            "batch_size": 2,
+            "num_workers": 2,
+            "checkpoint_path": str(tmp_path / "run"),
+        },
+    )

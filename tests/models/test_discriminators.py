@@ -1,0 +1,58 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hifigan_jax.config import load_config, packaged_config
+from hifigan_jax.models import build_discriminator
+from hifigan_jax.models.discriminators import PeriodDiscriminator, average_pool
+
+
+def test_parameter_counts_are_the_reference_s():
+    discriminator = build_discriminator(load_config(packaged_config("config_v1")))
+    params = jax.eval_shape(discriminator.init, jax.random.key(0), jnp.zeros((1, 8192)))["params"]
+    count = {family: 0 for family in ("mpd", "msd")}
+    for name, part in params.items():
+        count[name[:3]] += sum(leaf.size for leaf in jax.tree.leaves(part))
+    assert count == {"mpd": 41_105_770, "msd": 29_618_821}
+
+
+def test_there_are_54_feature_maps_and_8_scores():
+    discriminator = build_discriminator(load_config(packaged_config("config_v1"), {"discriminator_channel_mult": 0.125}))
+    variables = jax.eval_shape(discriminator.init, jax.random.key(0), jnp.zeros((1, 4096)))
+    verdict = jax.eval_shape(discriminator.apply, variables, jnp.zeros((2, 4096)))
+    assert len(verdict.scores) == 8
+    assert [len(features) for features in verdict.features] == [6] * 5 + [8] * 3
+    assert all(features[-1].shape == score.shape for features, score in zip(verdict.features, verdict.scores, strict=True))
+
+
+@pytest.mark.parametrize("length", [8, 9, 4097])
+def test_average_pool_counts_the_zeros_at_the_edges(length, normal):
+    audio = normal(2, length)
+    padded = np.pad(audio, ((0, 0), (2, 2)))
+    expected = [padded[:, 2 * i : 2 * i + 4].mean(axis=1) for i in range(length // 2 + 1)]
+    np.testing.assert_allclose(average_pool(audio), np.stack(expected, axis=1), atol=1e-6)
+
+
+def test_a_whole_number_of_periods_is_not_padded(normal):
+    part = PeriodDiscriminator(3, 1 / 32)
+    audio = normal(2, 300)
+    params = part.init(jax.random.key(0), audio)
+    whole, _ = part.apply(params, audio)
+    cut, _ = part.apply(params, audio[:, :298])  # padded with 298 -> 300 by the two samples before the last, mirrored
+    mirrored = np.concatenate([audio[:, :298], audio[:, 296:297], audio[:, 295:296]], axis=1)
+    assert whole.shape[1] == part.apply(params, mirrored)[0].shape[1]
+    np.testing.assert_allclose(cut, part.apply(params, mirrored)[0], atol=1e-7)
+
+
+def test_a_part_of_the_batch_is_judged_as_if_alone(normal):
+    config = load_config(packaged_config("config_v1"), {"discriminator_channel_mult": 0.125})
+    discriminator = build_discriminator(config)
+    real, fake = normal(2, 2, 2048)
+    variables = jax.jit(discriminator.init)(jax.random.key(0), real)
+    judge = jax.jit(lambda variables, audio, passes: discriminator.apply(variables, audio, passes, mutable=["spectral"]), static_argnums=2)
+    together, final = judge(variables, np.concatenate([real, fake]), 2)
+    on_real, updated = judge(variables, real, 1)
+    on_fake, apart = judge(variables | updated, fake, 1)
+    jax.tree.map(lambda both, r, f: np.testing.assert_allclose(both, np.concatenate([r, f]), atol=2e-6), together, on_real, on_fake)
+    jax.tree.map(np.testing.assert_array_equal, final, apart)

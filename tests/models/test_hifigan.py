@@ -1,0 +1,95 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hifigan_jax.config import load_config, packaged_config
+from hifigan_jax.models import build_generator
+from hifigan_jax.models.hifigan import HiFiGAN
+from hifigan_jax.models.layers import fold_norms
+
+NARROW = {"upsample_initial_channel": 32}
+ODD = HiFiGAN(
+    num_mels=20,
+    resblock="1",
+    upsample_rates=(5, 3),
+    upsample_kernel_sizes=(10, 6),
+    upsample_initial_channel=16,
+    resblock_kernel_sizes=(3, 5),
+    resblock_dilation_sizes=((1, 3, 5), (1, 3, 5)),
+)
+
+
+GENERATORS = [
+    *(
+        pytest.param(build_generator(load_config(packaged_config(name), NARROW)), id=name)
+        for name in ("config_v1", "config_v2", "config_v3")
+    ),
+    pytest.param(ODD, id="odd"),
+]
+
+
+def started(generator, key=0):
+    mel = jnp.zeros((1, 4, generator.num_mels))
+    return jax.jit(generator.init)(jax.random.key(key), mel)["params"]
+
+
+@pytest.mark.parametrize(
+    ("name", "with_gains", "folded"),
+    [("config_v1", 13_936_130, 13_926_017), ("config_v2", 928_514, 925_985), ("config_v3", 1_464_322, 1_462_273)],
+)
+def test_parameter_counts_are_the_reference_s(name, with_gains, folded):
+    generator = build_generator(load_config(packaged_config(name)))
+    params = jax.eval_shape(generator.init, jax.random.key(0), jnp.zeros((1, 4, 80)))["params"]
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == with_gains
+    assert sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(fold_norms, params))) == folded
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_audio_is_exactly_frames_times_hop(generator, normal):
+    params = started(generator)
+    mel = normal(2, 7, generator.num_mels)
+    audio = generator.apply({"params": params}, mel)
+    assert audio.shape == (2, 7 * generator.hop_size)
+    assert np.abs(audio).max() < 1
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_context_frames_is_the_receptive_field_to_the_frame(generator, rng):
+    context = generator.context_frames
+    frames, middle = 2 * context + 3, context + 1
+    params = jax.tree.map(lambda leaf: jnp.ones_like(leaf) * 0.1, started(generator))
+    mel = np.ones((1, frames, generator.num_mels), np.float32)
+
+    def energy(mel):  # linear in what it sees, so that no gradient vanishes by chance
+        audio = generator.apply({"params": params}, mel)
+        return audio[0, middle * generator.hop_size : (middle + 1) * generator.hop_size].sum()
+
+    with jax.enable_x64(True):
+        params = jax.tree.map(lambda leaf: leaf.astype(jnp.float64) * 1e-2, params)
+        gradient = np.abs(jax.grad(energy)(mel.astype(np.float64))[0]).sum(axis=1)
+    touched = np.flatnonzero(gradient)
+    assert touched.min() >= 1
+    assert touched.max() <= frames - 2
+    assert touched.min() == 1 or touched.max() == frames - 2, "a smaller context would do"
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_a_masked_row_equals_the_row_alone(generator, normal):
+    params = started(generator)
+    mel = normal(3, 40, generator.num_mels)
+    lengths = np.array([40, 17, 1], np.int32)
+    batch = generator.apply({"params": params}, mel, lengths)
+    for row, length in enumerate(lengths):
+        alone = generator.apply({"params": params}, mel[row : row + 1, :length])[0]
+        np.testing.assert_allclose(batch[row, : alone.size], alone, atol=1e-6)
+        assert not batch[row, alone.size :].any()
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_folding_changes_nothing(generator, normal):
+    params = started(generator)
+    params = jax.tree.map(lambda leaf: leaf * rng.uniform(0.7, 1.5, leaf.shape).astype(np.float32), params)
+    mel = normal(1, 9, generator.num_mels)
+    folded = generator.clone(folded=True).apply({"params": fold_norms(params)}, mel)
+    np.testing.assert_allclose(folded, generator.apply({"params": params}, mel), atol=1e-6)

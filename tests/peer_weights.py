@@ -1,0 +1,25 @@
+"""Weights for comparisons: any state_dict, filled the same way on every machine and without torch."""
+
+import zlib
+
+import numpy as np
+
+
+def filled(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """float64 values for each name, of the size that torch's initialisation has, gains and singular vectors included."""
+    return {name: _values(name, tuple(shape), shapes) for name, shape in shapes.items()}
+
+
+def _values(name: str, shape: tuple[int, ...], shapes) -> np.ndarray:
+    random = np.random.RandomState(zlib.crc32(name.encode()))  # frozen by numpy's policy, unlike newer generators
+    layer, _, leaf = name.rpartition(".")
+    if leaf in ("weight_u", "weight_v") and len(shape) == 1:
+        vector = random.standard_normal(shape)
+        return vector / np.linalg.norm(vector)
+    if leaf == "weight_g":  # about the norm of its v, but not equal to it
+        v = _values(layer + ".weight_v", tuple(shapes[layer + ".weight_v"]), shapes)
+        norm = np.sqrt(np.sum(v**2, axis=tuple(range(1, v.ndim)), keepdims=True))
+        return norm * random.uniform(0.5, 1.5, shape)
+    kernel = shapes.get(layer + ".weight_v") if len(shapes.get(layer + ".weight_v", ())) > 1 else shapes[layer + ".weight_orig"]
+    bound = 1 / np.sqrt(np.prod(kernel[1:]))
+    return random.uniform(-bound, bound, shape)
