@@ -1,5 +1,6 @@
 """The discriminators (Kong et al. 2020, section 2.3): audio [B, T] -> scores and the feature maps of every layer."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -88,7 +89,7 @@ class Discriminator(nn.Module):
     real and fake audio counts as two.
     """
 
-    parts: dict[str, nn.Module]
+    parts: Mapping[str, nn.Module]
 
     @nn.compact
     def __call__(self, audio: Float[Array, "B T"], passes: int = 1) -> Verdict:

@@ -4,7 +4,7 @@ import math
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from hifigan_jax.models.layers import Conv, ConvTranspose
 
@@ -19,7 +19,7 @@ class ResBlock1(nn.Module):
     folded: bool = False
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B T C"], mask: Float[Array, "#B T 1"] | None = None) -> Float[Array, "B T C"]:
+    def __call__(self, x: Float[Array, "B T C"], mask: Bool[Array, "B T 1"] | None = None) -> Float[Array, "B T C"]:
         for i, dilation in enumerate(self.dilations):
             conv = dict(features=x.shape[-1], kernel_size=self.kernel_size, folded=self.folded)
             y = Conv(**conv, dilation=dilation, name=f"convs1_{i}")(nn.leaky_relu(x, SLOPE))
@@ -41,7 +41,7 @@ class ResBlock2(nn.Module):
     folded: bool = False
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B T C"], mask: Float[Array, "#B T 1"] | None = None) -> Float[Array, "B T C"]:
+    def __call__(self, x: Float[Array, "B T C"], mask: Bool[Array, "B T 1"] | None = None) -> Float[Array, "B T C"]:
         for i, dilation in enumerate(self.dilations):
             conv = Conv(x.shape[-1], self.kernel_size, dilation=dilation, folded=self.folded, name=f"convs_{i}")
             x = x + masked(conv(nn.leaky_relu(x, SLOPE)), mask)
@@ -123,18 +123,18 @@ class HiFiGAN(nn.Module):
 
 
 class Mask:
-    """Ones where a row's samples lie within its length, at any multiple of the frame rate; None where no lengths are given."""
+    """True where a row's samples lie within its length, at any multiple of the frame rate; None where no lengths are given."""
 
     def __init__(self, lengths: Int[Array, " B"] | None, frames: int):
         self.lengths, self.frames = lengths, frames
 
-    def at(self, rate: int) -> Float[Array, "B T 1"] | None:
+    def at(self, rate: int) -> Bool[Array, "B T 1"] | None:
         """The mask at `rate` samples per frame."""
         if self.lengths is None:
             return None
         return (jnp.arange(self.frames * rate)[None] < self.lengths[:, None] * rate)[..., None]
 
 
-def masked(x: Float[Array, "B T C"], mask) -> Float[Array, "B T C"]:
+def masked(x: Float[Array, "B T C"], mask: Bool[Array, "B T 1"] | None) -> Float[Array, "B T C"]:
     """`x` with zeros where `mask` is false."""
     return x if mask is None else jnp.where(mask, x, 0)

@@ -29,7 +29,7 @@ def test_there_are_54_feature_maps_and_8_scores():
 @pytest.mark.parametrize("length", [8, 9, 4097])
 def test_average_pool_counts_the_zeros_at_the_edges(length, normal):
     audio = normal(2, length)
-    padded = np.pad(audio, ((0, 0), (2, 2)))
+    padded = np.pad(np.asarray(audio), ((0, 0), (2, 2)))
     expected = [padded[:, 2 * i : 2 * i + 4].mean(axis=1) for i in range(length // 2 + 1)]
     np.testing.assert_allclose(average_pool(audio), np.stack(expected, axis=1), atol=1e-6)
 
@@ -40,7 +40,7 @@ def test_a_whole_number_of_periods_is_not_padded(normal):
     params = part.init(jax.random.key(0), audio)
     whole, _ = part.apply(params, audio)
     cut, _ = part.apply(params, audio[:, :298])  # padded with 298 -> 300 by the two samples before the last, mirrored
-    mirrored = np.concatenate([audio[:, :298], audio[:, 296:297], audio[:, 295:296]], axis=1)
+    mirrored = jnp.concatenate([audio[:, :298], audio[:, 296:297], audio[:, 295:296]], axis=1)
     assert whole.shape[1] == part.apply(params, mirrored)[0].shape[1]
     np.testing.assert_allclose(cut, part.apply(params, mirrored)[0], atol=1e-7)
 
@@ -51,7 +51,7 @@ def test_a_part_of_the_batch_is_judged_as_if_alone(normal):
     real, fake = normal(2, 2, 2048)
     variables = jax.jit(discriminator.init)(jax.random.key(0), real)
     judge = jax.jit(lambda variables, audio, passes: discriminator.apply(variables, audio, passes, mutable=["spectral"]), static_argnums=2)
-    together, final = judge(variables, np.concatenate([real, fake]), 2)
+    together, final = judge(variables, jnp.concatenate([real, fake]), 2)
     on_real, updated = judge(variables, real, 1)
     on_fake, apart = judge(variables | updated, fake, 1)
     jax.tree.map(lambda both, r, f: np.testing.assert_allclose(both, np.concatenate([r, f]), atol=2e-6), together, on_real, on_fake)

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,9 +31,14 @@ GENERATORS = [
 ]
 
 
-def started(generator, key=0):
+@functools.cache
+def started(generator):
     mel = jnp.zeros((1, 4, generator.num_mels))
-    return jax.jit(generator.init)(jax.random.key(key), mel)["params"]
+    return jax.jit(generator.init)(jax.random.key(0), mel)["params"]
+
+
+def spoken(generator, params, *inputs):
+    return jax.jit(generator.apply)({"params": params}, *inputs)
 
 
 @pytest.mark.parametrize(
@@ -49,47 +56,41 @@ def test_parameter_counts_are_the_reference_s(name, with_gains, folded):
 def test_audio_is_exactly_frames_times_hop(generator, normal):
     params = started(generator)
     mel = normal(2, 7, generator.num_mels)
-    audio = generator.apply({"params": params}, mel)
+    audio = spoken(generator, params, mel)
     assert audio.shape == (2, 7 * generator.hop_size)
     assert np.abs(audio).max() < 1
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
-def test_context_frames_is_the_receptive_field_to_the_frame(generator, rng):
+def test_context_frames_is_the_receptive_field_to_the_frame(generator):
     context = generator.context_frames
-    frames, middle = 2 * context + 3, context + 1
-    params = jax.tree.map(lambda leaf: jnp.ones_like(leaf) * 0.1, started(generator))
-    mel = np.ones((1, frames, generator.num_mels), np.float32)
-
-    def energy(mel):  # linear in what it sees, so that no gradient vanishes by chance
-        audio = generator.apply({"params": params}, mel)
-        return audio[0, middle * generator.hop_size : (middle + 1) * generator.hop_size].sum()
-
-    with jax.enable_x64(True):
-        params = jax.tree.map(lambda leaf: leaf.astype(jnp.float64) * 1e-2, params)
-        gradient = np.abs(jax.grad(energy)(mel.astype(np.float64))[0]).sum(axis=1)
-    touched = np.flatnonzero(gradient)
-    assert touched.min() >= 1
-    assert touched.max() <= frames - 2
-    assert touched.min() == 1 or touched.max() == frames - 2, "a smaller context would do"
+    # With positive kernels and no biases, what one frame can reach is what is not zero.
+    params = jax.tree.map(jnp.ones_like, started(generator))
+    params = jax.tree_util.tree_map_with_path(lambda path, leaf: leaf * (path[-1].key != "bias"), params)
+    mel = jnp.zeros((1, 2 * context + 3, generator.num_mels)).at[:, context + 1].set(1)
+    audio = np.asarray(spoken(generator, params, mel)).reshape(-1, generator.hop_size)
+    reached = np.flatnonzero(audio.any(axis=1))
+    assert reached.min() >= 1
+    assert reached.max() <= 2 * context + 1
+    assert reached.min() == 1 or reached.max() == 2 * context + 1, "a smaller context would do"
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_a_masked_row_equals_the_row_alone(generator, normal):
     params = started(generator)
-    mel = normal(3, 40, generator.num_mels)
-    lengths = np.array([40, 17, 1], np.int32)
-    batch = generator.apply({"params": params}, mel, lengths)
+    mel = normal(3, 20, generator.num_mels)
+    lengths = jnp.array([20, 9, 1])
+    batch = spoken(generator, params, mel, lengths)
     for row, length in enumerate(lengths):
-        alone = generator.apply({"params": params}, mel[row : row + 1, :length])[0]
+        alone = spoken(generator, params, mel[row : row + 1, :length])[0]
         np.testing.assert_allclose(batch[row, : alone.size], alone, atol=1e-6)
         assert not batch[row, alone.size :].any()
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
-def test_folding_changes_nothing(generator, normal):
+def test_folding_changes_nothing(generator, normal, rng):
     params = started(generator)
-    params = jax.tree.map(lambda leaf: leaf * rng.uniform(0.7, 1.5, leaf.shape).astype(np.float32), params)
+    params = jax.tree.map(lambda leaf: leaf * jnp.asarray(rng.uniform(0.7, 1.5, leaf.shape), jnp.float32), params)
     mel = normal(1, 9, generator.num_mels)
-    folded = generator.clone(folded=True).apply({"params": fold_norms(params)}, mel)
-    np.testing.assert_allclose(folded, generator.apply({"params": params}, mel), atol=1e-6)
+    folded = spoken(generator.clone(folded=True), fold_norms(params), mel)
+    np.testing.assert_allclose(folded, spoken(generator, params, mel), atol=1e-6)

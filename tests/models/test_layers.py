@@ -22,26 +22,26 @@ def test_weight_norm_by_hand():
     np.testing.assert_allclose(kernel, [[[6.0, 0.0]], [[8.0, 1.0]]], rtol=1e-6)
 
 
-def test_transposed_convolutions_are_normed_per_input_channel(rng):
-    params = ConvTranspose(4, 8, 4).init(jax.random.key(0), np.zeros((1, 3, 6), np.float32))["params"]
+def test_transposed_convolutions_are_normed_per_input_channel():
+    params = ConvTranspose(4, 8, 4).init(jax.random.key(0), jnp.zeros((1, 3, 6)))["params"]
     assert params["g"].shape == (6,)
 
 
 @pytest.mark.parametrize(("layer", "fan_in"), [(Conv(64, 7), 7 * 10), (ConvTranspose(64, 8, 4), 8 * 64)])
 def test_initial_kernels_fill_torch_s_interval(layer, fan_in):
-    params = layer.init(jax.random.key(0), np.zeros((1, 9, 10), np.float32))["params"]
+    params = layer.init(jax.random.key(0), jnp.zeros((1, 9, 10)))["params"]
     for leaf in (params["v"], params["bias"]):
         assert 0.9 / np.sqrt(fan_in) < np.abs(leaf).max() <= 1 / np.sqrt(fan_in)
 
 
-def test_folded_layers_equal_unfolded_ones(normal):
+def test_folded_layers_equal_unfolded_ones(normal, rng):
     x = normal(2, 11, 6)
     for name, layer, folded in (
         ("conv_pre", Conv(8, 5), Conv(8, 5, folded=True)),
         ("ups_0", ConvTranspose(8, 8, 4), ConvTranspose(8, 8, 4, folded=True)),
     ):
         params = layer.init(jax.random.key(0), x)["params"]
-        params["g"] = params["g"] * rng.uniform(0.5, 2, params["g"].shape).astype(np.float32)
+        params["g"] = params["g"] * jnp.asarray(rng.uniform(0.5, 2, params["g"].shape), jnp.float32)
         plain = fold_norms({name: params})[name]
         assert plain.keys() == {"kernel", "bias"}
         expected = layer.apply({"params": params}, x)
@@ -49,7 +49,7 @@ def test_folded_layers_equal_unfolded_ones(normal):
 
 
 def test_unfolded_parameters_in_a_folded_layer_fail_loudly():
-    x = np.zeros((1, 9, 6), np.float32)
+    x = jnp.zeros((1, 9, 6))
     params = Conv(8, 5).init(jax.random.key(0), x)["params"]
     with pytest.raises(errors.ScopeParamNotFoundError):
         Conv(8, 5, folded=True).apply({"params": params}, x)
@@ -61,8 +61,8 @@ def spectral(normal):
     return layer, x, layer.init(jax.random.key(0), x)
 
 
-def test_power_iteration_finds_the_largest_singular_value(rng):
-    layer, x, variables = spectral(rng)
+def test_power_iteration_finds_the_largest_singular_value(normal):
+    layer, x, variables = spectral(normal)
     for _ in range(200):
         y, updated = layer.apply(variables, x, mutable=["spectral"])
         variables = variables | updated
@@ -71,8 +71,8 @@ def test_power_iteration_finds_the_largest_singular_value(rng):
     np.testing.assert_allclose(y, conv1d(x, kernel, padding=2) / sigma + bias[None, None], atol=1e-5)
 
 
-def test_two_passes_in_one_batch_equal_two_batches(rng):
-    layer, x, variables = spectral(rng)
+def test_two_passes_in_one_batch_equal_two_batches(normal):
+    layer, x, variables = spectral(normal)
     together, final = layer.apply(variables, x, 2, mutable=["spectral"])
     first, updated = layer.apply(variables, x[:2], mutable=["spectral"])
     second, apart = layer.apply(variables | updated, x[2:], mutable=["spectral"])
@@ -81,8 +81,8 @@ def test_two_passes_in_one_batch_equal_two_batches(rng):
     assert np.abs(first - layer.apply(variables, x[:2])).max() > 1e-3  # the iteration matters
 
 
-def test_immutable_vectors_are_used_as_stored(rng):
-    layer, x, variables = spectral(rng)
+def test_immutable_vectors_are_used_as_stored(normal):
+    layer, x, variables = spectral(normal)
     kernel, (u, v) = variables["params"]["kernel"], (variables["spectral"][name] for name in "uv")
     sigma = np.einsum("kio,ki,o->", kernel, v, u)
     expected = conv1d(x, kernel, padding=2) / sigma + variables["params"]["bias"][None, None]
