@@ -30,12 +30,13 @@ def conv1d(
     """Cross-correlation with zero padding on both sides, T_out = (T_in + 2 padding - dilation (K - 1) - 1) // stride + 1."""
     if jax.default_backend() != "cpu":
         return _by_library(x, kernel, stride, padding, dilation, groups)
-    if x.dtype == jnp.float64:  # XLA has no fast float64 convolution on CPU (1-2 GFLOP/s), but fast products (45-51).
-        return _by_taps(x, kernel, stride, padding, dilation, groups)
-    if groups == 1:
+    double = x.dtype == jnp.float64  # XLA has no fast float64 convolution on CPU (1-2 GFLOP/s), but fast products (45-51).
+    if groups == 1 and not double:
         return _by_library(x, kernel, stride, padding, dilation, groups)
-    if dilation == 1 and kernel.shape[-1] // groups <= _WIDEST_GROUP_IN_BLOCKS:
+    if groups > 1 and dilation == 1 and (double or kernel.shape[-1] // groups <= _WIDEST_GROUP_IN_BLOCKS):
         return _by_blocks(x, kernel, stride, padding, groups)
+    if double:
+        return _by_taps(x, kernel, stride, padding, dilation, groups)
     return _by_group(x, kernel, stride, padding, dilation, groups)
 
 

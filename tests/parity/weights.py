@@ -5,9 +5,15 @@ import zlib
 import numpy as np
 
 
-def filled(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """float64 values for each name, of the size that torch's initialisation has, gains and singular vectors included."""
-    return {name: _values(name, tuple(shape), shapes) for name, shape in shapes.items()}
+def filled(shapes: dict[str, tuple[int, ...]], large_biases: bool = False) -> dict[str, np.ndarray]:
+    """float64 values for each name, of the size that torch's initialisation has, gains and singular vectors included.
+
+    Large biases, of 0.5 to 1 with either sign, keep most of a layer's values away from the kink of the leaky ReLU.
+    """
+    values = {name: _values(name, tuple(shape), shapes) for name, shape in shapes.items()}
+    if large_biases:
+        values |= {name: np.sign(v) * (0.5 + np.abs(v) / np.abs(v).max() / 2) for name, v in values.items() if name.endswith("bias")}
+    return values
 
 
 def _values(name: str, shape: tuple[int, ...], shapes) -> np.ndarray:

@@ -1,0 +1,275 @@
+"""What is compared with the reference: each case computes named arrays by our code and, where torch is installed, by the reference's.
+
+Inputs and weights are the same on every machine, so the reference's arrays can be kept (golden/) for where there is no torch.
+"""
+
+import functools
+import json
+import pathlib
+import zlib
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from weights import filled
+
+from hifigan_jax import losses, mel
+from hifigan_jax.audio import read_audio
+from hifigan_jax.config import Config, load_config, packaged_config
+from hifigan_jax.models import build_discriminator, build_generator
+from hifigan_jax.weights.jik876 import discriminator_variables, generator_params
+
+HERE = pathlib.Path(__file__).parent
+GOLDEN = HERE / "golden"
+SAMPLES = HERE.parent.parent / "samples"
+
+Arrays = dict[str, np.ndarray]
+
+
+class Case(NamedTuple):
+    """`ours` and `reference` compute the same named arrays; `check` raises where ours are too far away."""
+
+    ours: Callable[[], Arrays]
+    reference: Callable[[], Arrays]
+    check: Callable[[str, np.ndarray, np.ndarray], None]
+
+
+# --- generators -----------------------------------------------------------------------------------------------------------------
+
+SIXTEEN_KHZ = {  # other rates, kernels and mel bins; four stages
+    "sampling_rate": 16000,
+    "hop_size": 200,
+    "segment_size": 8000,
+    "num_mels": 40,
+    "upsample_rates": [5, 5, 4, 2],
+    "upsample_kernel_sizes": [11, 7, 8, 4],
+    "upsample_initial_channel": 64,
+    "resblock_kernel_sizes": [3, 5],
+    "resblock_dilation_sizes": [[1, 2, 4], [1, 3, 5]],
+}
+TWENTY_FOUR_KHZ = {
+    "sampling_rate": 24000,
+    "hop_size": 300,
+    "n_fft": 2048,
+    "win_size": 1200,
+    "segment_size": 9000,
+    "num_mels": 100,
+    "upsample_rates": [10, 6, 5],
+    "upsample_kernel_sizes": [20, 12, 11],
+    "upsample_initial_channel": 48,
+    "resblock_kernel_sizes": [5],
+    "resblock_dilation_sizes": [[1, 7]],
+}
+CONFIGS = {
+    "v1": load_config(packaged_config("config_v1")),
+    "v2": load_config(packaged_config("config_v2")),
+    "v3": load_config(packaged_config("config_v3")),
+    "16_khz": load_config(packaged_config("config_v1"), SIXTEEN_KHZ),
+    "24_khz": load_config(packaged_config("config_v3"), TWENTY_FOUR_KHZ),
+}
+
+
+@functools.cache
+def weights_of(model: str, dtype: str = "float32", large_biases: bool = False) -> Arrays:
+    """The comparison's weights under the reference's names; `model` is a key of CONFIGS, "mpd" or "msd"."""
+    shapes = json.loads((GOLDEN / "shapes.json").read_text())[model]
+    return {name: value.astype(dtype) for name, value in filled(shapes, large_biases).items()}
+
+
+def random_mel(config: Config, frames: int) -> np.ndarray:
+    """[2, F, M], spread as log-mels are."""
+    return np.random.RandomState(1).normal(-5, 2, (2, frames, config.num_mels)).astype(np.float32)
+
+
+def generator_case(name: str) -> Case:
+    config = CONFIGS[name]
+    mels = random_mel(config, 20)
+
+    def ours():
+        params = generator_params(weights_of(name))
+        return {"audio": jax.jit(build_generator(config).apply)({"params": params}, jnp.asarray(mels))}
+
+    def reference():
+        import peer
+
+        return {"audio": peer.audio(config, weights_of(name), mels)}
+
+    return Case(ours, reference, at_most(1e-5))
+
+
+# --- mel ------------------------------------------------------------------------------------------------------------------------
+
+
+def speech(clip: int, length: int | None = None) -> np.ndarray:
+    """A sample recording [T]."""
+    return read_audio(SAMPLES / f"librivox_sonnet1_{clip:02d}.flac")[0][:length]
+
+
+def mel_case(fmax: float | None, dtype: str) -> Case:
+    config = CONFIGS["v1"]
+    audio = speech(3).astype(dtype)[None]
+
+    def ours():
+        with jax.enable_x64(dtype == "float64"):
+            settings = mel.input_mel(config)._replace(fmax=fmax)
+            return {"mel": jax.jit(mel.log_mel, static_argnums=1)(jnp.asarray(audio), settings)}
+
+    def reference():
+        import peer
+
+        return {"mel": peer.log_mel(peer.tensor(audio), config, fmax).numpy().transpose(0, 2, 1)}
+
+    def check_float32(name, ours, theirs):
+        difference = np.abs(ours - theirs)  # in near-silent bins two float32 transforms differ most
+        assert difference.mean() <= 2e-6, difference.mean()
+        assert difference.max() <= 3e-3, difference.max()
+
+    return Case(ours, reference, check_float32 if dtype == "float32" else at_most(1e-9))
+
+
+# --- discriminators -------------------------------------------------------------------------------------------------------------
+
+
+def real_and_fake(dtype: str, length: int = 4099) -> np.ndarray:
+    """[2, T]: speech, and the same with noise. The length is a multiple of no period and no stride."""
+    real = speech(3)[51000 : 51000 + length]
+    return np.stack([real, real + np.random.RandomState(2).normal(0, 0.1, length)]).astype(dtype)
+
+
+def discriminator_case(dtype: str) -> Case:
+    audio = real_and_fake(dtype)
+    forwards = (1, 2, 5)
+
+    def ours():
+        with jax.enable_x64(dtype == "float64"):
+            discriminator = build_discriminator(CONFIGS["v1"])
+            variables = discriminator_variables(weights_of("mpd", dtype), weights_of("msd", dtype))
+            judge = jax.jit(lambda variables, audio: discriminator.apply(variables, audio, mutable=["spectral"]))
+            arrays = {}
+            for forward in range(1, max(forwards) + 1):
+                verdict, updated = judge(variables, jnp.asarray(audio))
+                variables = variables | updated
+                if forward == 1:
+                    arrays |= feature_maps(verdict.features)
+                if forward in forwards:
+                    layers = updated["spectral"]["msd_0"]
+                    arrays |= {f"u after {forward}: {layer}": value["u"] for layer, value in layers.items()}
+            return arrays
+
+    def reference():
+        import peer
+
+        return peer.judgements(weights_of("mpd", dtype), weights_of("msd", dtype), audio, forwards)
+
+    return Case(ours, reference, relative(1e-4 if dtype == "float32" else 1e-9))
+
+
+def feature_maps(features: Iterable[Iterable[jax.Array]]) -> Arrays:
+    """All maps by name, [B, time, channels] with the period's columns as rows of the batch, as ours are."""
+    return {f"map {i}.{j}": np.asarray(x) for i, maps in enumerate(features) for j, x in enumerate(maps)}
+
+
+# --- gradients ------------------------------------------------------------------------------------------------------------------
+
+
+def gradient_case(name: str, dtype: str) -> Case:
+    """Gradients of both losses at the same parameters, no player having moved.
+
+    In float32, rounding carries some values across the kink of a leaky ReLU, and each alone moves a gradient by up to 1e-2. Large
+    biases keep the values away from it there; in float64, where it doesn't happen, nothing does.
+    """
+    config = CONFIGS[name]
+    audio = real_and_fake(dtype, config.segment_size // 2)[:1]
+
+    def weights():
+        return [weights_of(model, dtype, large_biases=dtype == "float32") for model in (name, "mpd", "msd")]
+
+    def ours():
+        with jax.enable_x64(dtype == "float64"):
+            generator, discriminator = build_generator(config), build_discriminator(config)
+            params, variables = generator_params(weights()[0]), discriminator_variables(*weights()[1:])
+            gradients = jax.jit(lambda *given: our_gradients(config, generator, discriminator, *given))
+            return named_gradients(*gradients(params, variables, jnp.asarray(audio)))
+
+    def reference():
+        import peer
+
+        gradients = peer.gradients(config, weights(), audio)
+        trees = generator_params(gradients[0]), discriminator_variables(*gradients[1:])["params"]
+        return named_gradients(*trees)
+
+    return Case(ours, reference, relative(1e-3 if dtype == "float32" else 1e-7))
+
+
+def our_gradients(config, generator, discriminator, params, variables, real):
+    """Of the generator's loss and of the discriminator's, by hand from the parts that the training step is made of."""
+    mels = mel.log_mel(real, mel.input_mel(config))
+    loss_mel = mel.loss_mel(config)
+
+    def judge(params, spectral, audio):
+        return discriminator.apply({"params": params, "spectral": spectral}, audio, mutable=["spectral"])
+
+    def discriminator_loss(params, fake):
+        on_real, updated = judge(params, variables["spectral"], real)
+        on_fake, updated = judge(params, updated["spectral"], fake)
+        return losses.discriminator_loss(on_real.scores, on_fake.scores), updated["spectral"]
+
+    def generator_loss(params, spectral):
+        fake = generator.apply({"params": params}, mels)
+        on_real, updated = judge(variables["params"], spectral, real)
+        on_fake, _ = judge(variables["params"], updated["spectral"], fake)
+        return (
+            losses.adversarial_loss(on_fake.scores)
+            + 2 * losses.feature_matching_loss(on_real.features, on_fake.features)
+            + 45 * losses.mean_absolute_difference(mel.log_mel(real, loss_mel), mel.log_mel(fake, loss_mel))
+        )
+
+    fake = generator.apply({"params": params}, mels)
+    of_discriminator, spectral = jax.grad(discriminator_loss, has_aux=True)(variables["params"], fake)
+    return jax.grad(generator_loss)(params, spectral), of_discriminator
+
+
+def named_gradients(generator, discriminator) -> Arrays:
+    named = jax.tree_util.tree_leaves_with_path({"generator": generator, "discriminator": discriminator})
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in named}
+
+
+def excerpts(arrays: Arrays) -> Arrays:
+    """What is kept of a case's arrays: 50 entries each, more where they are few, at places that depend on the name only."""
+    return {name: _excerpt(name, np.asarray(array).ravel(), max(50, 5000 // len(arrays))) for name, array in arrays.items()}
+
+
+def _excerpt(name: str, flat: np.ndarray, count: int) -> np.ndarray:
+    if flat.size <= count:
+        return flat
+    return flat[np.random.RandomState(zlib.crc32(name.encode())).randint(0, flat.size, count)]
+
+
+# --- how far ours may be --------------------------------------------------------------------------------------------------------
+
+
+def at_most(bar: float):
+    def check(name, ours, theirs):
+        assert np.abs(ours - theirs).max() <= bar, f"{name}: {np.abs(ours - theirs).max():.3g}"
+
+    return check
+
+
+def relative(bar: float):
+    def check(name, ours, theirs):
+        distance = np.linalg.norm((ours - theirs).ravel()) / np.linalg.norm(theirs.ravel())
+        assert distance <= bar, f"{name}: {distance:.3g}"
+
+    return check
+
+
+CASES = {
+    **{f"generator_{name}": generator_case(name) for name in CONFIGS},
+    **{f"mel_to_8_khz_{dtype}": mel_case(8000.0, dtype) for dtype in ("float32", "float64")},
+    **{f"mel_full_band_{dtype}": mel_case(None, dtype) for dtype in ("float32", "float64")},
+    **{f"discriminators_{dtype}": discriminator_case(dtype) for dtype in ("float32", "float64")},
+    **{f"gradients_{name}_float32": gradient_case(name, "float32") for name in ("v1", "v3")},
+    "gradients_v1_float64": gradient_case("v1", "float64"),
+}

@@ -1,0 +1,69 @@
+"""Run by test_devices.py in a process of its own with eight devices: one SGD step over 1 and over more of them, results as JSON."""
+
+import json
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from hifigan_jax.config import load_config, packaged_config
+from hifigan_jax.data import Batch
+from hifigan_jax.mel import input_mel, loss_mel
+from hifigan_jax.models import build_discriminator, build_generator
+from hifigan_jax.training.state import initial_state
+from hifigan_jax.training.step import AXIS, make_train_step
+
+CONFIG = load_config(
+    packaged_config("config_v3"),
+    {"upsample_initial_channel": 32, "discriminator_channel_mult": 0.125, "batch_size": 8, "segment_size": 4096},
+)
+
+
+def gradients(devices: int, dtype: str):
+    """The gradients of both players by (before - after) / rate, and how many collectives the program holds."""
+    mesh = jax.make_mesh((devices,), (AXIS,), (AxisType.Auto,), devices=jax.devices()[:devices])
+    generator, discriminator = build_generator(CONFIG), build_discriminator(CONFIG)
+    state = jax.jit(lambda: initial_state(generator, discriminator, lambda rate: optax.sgd(1.0), CONFIG))()
+    state = jax.tree.map(lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, state)
+    before = jax.device_get(state)
+    step = make_train_step(
+        generator=generator,
+        discriminator=discriminator,
+        optimizer=lambda rate: optax.sgd(1.0),
+        input_mel=input_mel(CONFIG),
+        loss_mel=loss_mel(CONFIG),
+        loss_weights=CONFIG.loss_weights,
+        learning_rate=lambda epoch: CONFIG.learning_rate * CONFIG.lr_decay**epoch,
+        batches_per_epoch=10,
+        mesh=mesh,
+    )
+    audio = np.random.RandomState(0).normal(0, 0.1, (CONFIG.batch_size, CONFIG.segment_size)).astype(dtype)
+    state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
+    batch = Batch(jax.device_put(audio, NamedSharding(mesh, PartitionSpec(AXIS))), None)
+    compiled = step.lower(state, batch).compile()
+    after, _ = compiled(state, batch)
+    after = jax.device_get(after)
+    moved = {name: difference(getattr(before, name).params, getattr(after, name).params) for name in ("discriminator", "generator")}
+    return moved, compiled.as_text().count(" all-reduce("), compiled.as_text().count(" all-gather(")
+
+
+def difference(before, after) -> np.ndarray:
+    leaves = jax.tree.leaves(jax.tree.map(lambda b, a: (b.astype(np.float64) - a).ravel(), before, after))
+    return np.concatenate(leaves)
+
+
+def main(dtype: str, numbers: list[int]) -> None:
+    jax.config.update("jax_enable_x64", dtype == "float64")
+    alone, *_ = gradients(1, dtype)
+    rows = []
+    for devices in numbers:
+        moved, reduces, gathers = gradients(devices, dtype)
+        distance = {name: np.linalg.norm(moved[name] - alone[name]) / np.linalg.norm(alone[name]) for name in moved}
+        rows.append({"devices": devices, "all_reduces": reduces, "all_gathers": gathers, **distance})
+    print(json.dumps(rows))
+
+
+main(sys.argv[1], [int(number) for number in sys.argv[2:]])

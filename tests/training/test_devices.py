@@ -1,0 +1,26 @@
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = pathlib.Path(__file__).with_name("devices.py")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "numbers", "of_discriminator", "of_generator"),
+    [("float32", ["2", "8"], 1e-5, 2e-4), ("float64", ["4"], 1e-9, 1e-9)],
+)
+def test_any_number_of_devices_finds_the_gradients_of_one(dtype, numbers, of_discriminator, of_generator):
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "8"}
+    result = subprocess.run([sys.executable, PROGRAM, dtype, *numbers], env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    rows = json.loads(result.stdout.splitlines()[-1])
+    assert [row["devices"] for row in rows] == [int(number) for number in numbers]
+    for row in rows:
+        assert row["discriminator"] <= of_discriminator, row
+        assert row["generator"] <= of_generator, row  # signs of the L1 losses flip with rounding
+        assert row["all_reduces"] <= 4, row
+        assert row["all_gathers"] == 0, row

@@ -1,0 +1,158 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import AxisType
+
+from hifigan_jax import losses
+from hifigan_jax.config import LOSS_WEIGHTS
+from hifigan_jax.data import Batch
+from hifigan_jax.mel import input_mel, log_mel, loss_mel
+from hifigan_jax.models import build_discriminator, build_generator
+from hifigan_jax.training.state import adamw, from_parts, initial_state, to_parts
+from hifigan_jax.training.step import AXIS, make_train_step
+
+RATE = 1e-3
+
+
+def start(config, optimizer):
+    generator, discriminator = build_generator(config), build_discriminator(config)
+    state = jax.jit(lambda: initial_state(generator, discriminator, optimizer, config))()
+    step = make_train_step(
+        generator=generator,
+        discriminator=discriminator,
+        optimizer=optimizer,
+        input_mel=input_mel(config),
+        loss_mel=loss_mel(config),
+        loss_weights=config.loss_weights,
+        learning_rate=lambda epoch: config.learning_rate * config.lr_decay**epoch,
+        batches_per_epoch=2,
+        mesh=jax.make_mesh((1,), (AXIS,), (AxisType.Auto,), devices=jax.devices()[:1]),
+    )
+    return generator, discriminator, state, step
+
+
+@pytest.fixture
+def both_families(tiny_config):
+    return tiny_config.model_copy(
+        update={
+            "discriminators": ("mpd", "msd"),
+            "discriminator_channel_mult": 0.125,
+            "learning_rate": RATE,
+            "lr_decay": 0.5,
+        }
+    )
+
+
+@pytest.fixture
+def batch(both_families, rng):
+    audio = rng.normal(0, 0.1, (both_families.batch_size, both_families.segment_size))
+    return Batch(jnp.asarray(audio, jnp.float32), None)
+
+
+def test_the_discriminator_moves_first_and_the_generator_through_the_moved_one(both_families, batch):
+    config = both_families
+    generator, discriminator, state, step = start(config, optax.sgd)
+    before = jax.device_get(state)
+    after, metrics = step(state, batch)
+
+    real, weights = batch.audio, LOSS_WEIGHTS
+    mel = jax.jit(log_mel, static_argnums=1)(real, input_mel(config))
+
+    def speak(params):
+        return generator.apply({"params": params}, mel)
+
+    @jax.jit
+    def judge(params, spectral, audio):  # one forward pass at a time, as the reference does it
+        verdict, updated = discriminator.apply({"params": params, "spectral": spectral}, audio, mutable=["spectral"])
+        return verdict, updated["spectral"]
+
+    def discriminator_loss(params, fake):
+        on_real, spectral = judge(params, before.spectral, real)
+        on_fake, spectral = judge(params, spectral, fake)
+        return losses.discriminator_loss(on_real.scores, on_fake.scores), spectral
+
+    fake = jax.jit(speak)(before.generator.params)
+    (d_loss, spectral), gradient = jax.jit(jax.value_and_grad(discriminator_loss, has_aux=True))(before.discriminator.params, fake)
+    moved = jax.tree.map(lambda param, slope: param - RATE * slope, before.discriminator.params, gradient)
+
+    def generator_loss(params):
+        fake = speak(params)
+        on_real, between = judge(moved, spectral, real)
+        on_fake, last = judge(moved, between, fake)
+        total = weights["adversarial"] * losses.adversarial_loss(on_fake.scores)
+        total += weights["feature_matching"] * losses.feature_matching_loss(on_real.features, on_fake.features)
+        mels = (log_mel(audio, loss_mel(config)) for audio in (real, fake))
+        return total + weights["mel"] * losses.mean_absolute_difference(*mels), last
+
+    (g_loss, spectral), slopes = jax.jit(jax.value_and_grad(generator_loss, has_aux=True))(before.generator.params)
+    np.testing.assert_allclose(metrics["discriminator"], d_loss, rtol=1e-5)
+    np.testing.assert_allclose(metrics["generator"], g_loss, rtol=1e-5)
+    assert relative(difference(after.discriminator.params, before.discriminator.params), difference(moved, before.discriminator.params)) < 1e-3
+    expected = jax.tree.map(lambda slope: -RATE * slope, slopes)
+    assert relative(difference(after.generator.params, before.generator.params), expected) < 1e-3
+    assert relative(after.spectral, spectral) < 1e-5
+
+
+def test_epochs_decay_the_learning_rate_of_both_players(both_families, batch):
+    _, _, state, step = start(both_families, adamw(both_families))
+    rates, places = [], []
+    for _ in range(5):
+        state, metrics = step(state, batch)
+        rates.append(float(metrics["learning_rate"]))
+        places.append((int(state.step), int(state.epoch), int(state.batch_in_epoch)))
+    np.testing.assert_allclose(rates, [RATE, RATE, RATE / 2, RATE / 2, RATE / 4], rtol=1e-6)
+    assert places == [(1, 0, 1), (2, 1, 0), (3, 1, 1), (4, 2, 0), (5, 2, 1)]
+
+
+def test_losses_start_where_theory_puts_them(both_families, batch):
+    _, _, state, step = start(both_families, adamw(both_families))
+    _, metrics = step(state, batch)
+    assert 7 < metrics["discriminator"] < 9  # eight judges that answer about 0 to both
+    assert 5 < metrics["adversarial"] < 9
+    total = sum(LOSS_WEIGHTS[name] * metrics[name] for name in LOSS_WEIGHTS)
+    np.testing.assert_allclose(metrics["generator"], total, rtol=1e-6)
+
+
+def test_the_state_is_donated(both_families, batch):
+    _, _, state, step = start(both_families, adamw(both_families))
+    step(state, batch)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves((state.generator, state.discriminator)))
+
+
+def test_a_loss_without_a_weight_is_an_error(tiny_config):
+    config = tiny_config.model_copy(update={"loss_weights": {"adversarial": 1.0, "mel": 45.0}})
+    _, _, state, step = start(config, adamw(config))
+    audio = jnp.zeros((config.batch_size, config.segment_size))
+    with pytest.raises(KeyError, match="feature_matching"):
+        jax.eval_shape(step, state, Batch(audio, None))
+
+
+def test_a_given_mel_is_used_instead_of_the_audio_s(tiny_config, rng):
+    audio = jnp.asarray(rng.normal(0, 0.1, (2, tiny_config.segment_size)), jnp.float32)
+    mel = log_mel(audio, input_mel(tiny_config))
+    metrics = []
+    for given in (None, mel, mel - 3):
+        _, _, state, step = start(tiny_config, adamw(tiny_config))
+        metrics.append(step(state, Batch(audio, given))[1])
+    np.testing.assert_allclose(metrics[0]["generator"], metrics[1]["generator"], rtol=1e-6)
+    assert abs(metrics[0]["generator"] - metrics[2]["generator"]) > 1e-3
+
+
+def test_a_state_taken_apart_is_put_together_again(both_families):
+    _, _, state, _ = start(both_families, adamw(both_families))
+    parts = to_parts(state)
+    assert not any(name.startswith("generator/params") for name in parts["training"])
+    jax.tree.map(np.testing.assert_array_equal, from_parts(parts, state), state)
+
+
+def difference(after, before):
+    return jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), after, before)
+
+
+def relative(tree, expected):
+    """Distance by norm, over all leaves."""
+    apart = sum(np.sum(np.square(leaf, dtype=np.float64)) for leaf in jax.tree.leaves(difference(tree, expected)))
+    size = sum(np.sum(np.square(leaf, dtype=np.float64)) for leaf in jax.tree.leaves(expected))
+    return np.sqrt(apart / size)
