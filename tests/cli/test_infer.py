@@ -1,0 +1,159 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import soundfile
+from flax import traverse_util
+
+from hifigan_jax import audio, checkpoint
+from hifigan_jax.cli import main, run
+from hifigan_jax.models import build_generator
+from hifigan_jax.synthesis import Vocoder
+
+ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "samples"
+
+
+@pytest.fixture
+def weights(tiny_config, tmp_path):
+    """A checkpoint folder of a small model."""
+    params = jax.jit(build_generator(tiny_config).init)(jax.random.key(0), jnp.zeros((1, 8, 80)))["params"]
+    leaves = traverse_util.flatten_dict(jax.device_get(params), sep="/")
+    return checkpoint.write(tmp_path / "weights", {"generator": leaves}, tiny_config)
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    folder = tmp_path / "in"
+    (folder / "below").mkdir(parents=True)
+    shutil.copy(SAMPLES / "librivox_sonnet1_00.flac", folder / "one.flac")
+    shutil.copy(SAMPLES / "librivox_sonnet1_01.flac", folder / "below" / "two words ü.flac")
+    return folder
+
+
+def infer(capfd, **flags):
+    arguments = [text for flag, value in flags.items() for text in (f"--{flag}", str(value))]
+    code = run("infer", arguments)
+    captured = capfd.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_a_folder_becomes_speech_under_the_reference_s_names(weights, recordings, tmp_path, capfd):
+    output = tmp_path / "out"
+    code, printed, said = infer(capfd, input_wavs_dir=recordings, output_dir=output, checkpoint_file=weights)
+    assert code == 0, said
+    assert sorted(printed.splitlines()) == [str(output / "below/two words ü_generated.wav"), str(output / "one_generated.wav")]
+    recorded = audio.read_audio(recordings / "one.flac")[0]
+    spoken, rate = soundfile.read(output / "one_generated.wav", dtype="int16")
+    assert rate == 22050
+    assert spoken.size == recorded.size // 256 * 256
+    vocoder = Vocoder.from_pretrained(weights)
+    expected = np.clip(vocoder.decode(vocoder.mel(recorded)) * 32768, -32768, 32767).astype(np.int16)
+    assert np.abs(spoken.astype(int) - expected).max() <= 1
+    assert "2 files, " in said
+    assert " x real time, with " in said
+
+
+def test_mels_become_speech(weights, tmp_path, capfd, rng):
+    folder = tmp_path / "mels"
+    folder.mkdir()
+    mel = rng.normal(-5, 2, (80, 150))
+    np.save(folder / "plain.npy", mel.astype(np.float32))
+    np.save(folder / "batched.npy", mel[None].astype(np.float64))
+    code, _, said = infer(capfd, input_mels_dir=folder, output_dir=tmp_path / "out", checkpoint_file=weights)
+    assert code == 0, said
+    plain, batched = (soundfile.read(tmp_path / "out" / f"{name}_generated_e2e.wav", dtype="int16")[0] for name in ("plain", "batched"))
+    assert plain.size == 150 * 256
+    assert np.abs(plain.astype(int) - batched).max() <= 1
+
+
+def test_one_bad_file_costs_no_other(weights, recordings, tmp_path, capfd):
+    (recordings / "bad.wav").write_text("no audio")
+    (recordings / "notes.txt").write_text("passed over")
+    soundfile.write(recordings / "short.wav", np.zeros(384), 22050)
+    code, printed, said = infer(capfd, input_wavs_dir=recordings, output_dir=tmp_path / "out", checkpoint_file=weights)
+    assert code == 3
+    assert len(printed.splitlines()) == 2
+    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 2
+    assert any("bad.wav" in line for line in errors)
+    assert any("short.wav" in line for line in errors)
+    assert "1 files without a fitting suffix are passed over" in said
+
+
+def test_another_rate_is_resampled_with_a_notice(weights, tmp_path, capfd):
+    samples, rate = audio.read_audio(SAMPLES / "librivox_sonnet1_00.flac")
+    folder = tmp_path / "in"
+    audio.write_wav(folder / "a.wav", audio.resample(samples, rate, 16000), 16000)
+    code, _, said = infer(capfd, input_wavs_dir=folder, output_dir=tmp_path / "out", checkpoint_file=weights)
+    assert code == 0
+    assert "a.wav: resampled from 16000 to 22050 Hz" in said
+    seconds = soundfile.info(tmp_path / "out" / "a_generated.wav").duration
+    assert abs(seconds - samples.size / rate) < 0.02
+
+
+def test_two_inputs_never_share_an_output(weights, recordings, tmp_path, capfd):
+    shutil.copy(SAMPLES / "librivox_sonnet1_00.flac", recordings / "one.wav")
+    code, _, said = infer(capfd, input_wavs_dir=recordings, output_dir=tmp_path / "out", checkpoint_file=weights)
+    assert code == 2
+    assert "both would become" in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "said"),
+    [
+        ({"input_wavs_dir": "no/such/folder"}, 3, "no such folder"),
+        ({"input_wavs_dir": SAMPLES, "checkpoint_file": "universal"}, 4, "did you mean universal_v1?"),
+        ({"input_wavs_dir": SAMPLES, "checkpoint_file": SAMPLES / "README.md"}, 4, "README.md: not a PyTorch file"),
+        ({"input_wavs_dir": SAMPLES, "checkpoint_file": SAMPLES}, 4, "holds no checkpoint"),
+        ({"input_mels_dir": SAMPLES}, 3, "holds no .npy files"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(flags, code, said, capfd, tmp_path):
+    result, printed, errors = infer(capfd, output_dir=tmp_path / "out", **flags)
+    assert result == code
+    assert printed == ""
+    (line,) = [line for line in errors.splitlines() if line.startswith("error: ")]
+    assert said in line
+
+
+def test_convert_makes_a_checkpoint_that_speaks_the_same(weights, tmp_path, capfd):
+    assert main(["convert", str(weights), str(tmp_path / "copy")]) == 0
+    mel = np.full((80, 20), -5, np.float32)
+    one, other = (Vocoder.from_pretrained(path).decode(mel) for path in (weights, tmp_path / "copy"))
+    np.testing.assert_array_equal(one, other)
+    assert main(["convert", str(weights), str(tmp_path / "copy")]) == 2
+    assert "already there" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("program", ["infer.py", "train.py"])
+def test_help_needs_no_jax(program):
+    code = f"import sys, runpy; sys.argv = [{program!r}, '--help']\ntry: runpy.run_path({program!r}, run_name='__main__')\n"
+    code += "except SystemExit as end: print(end.code, 'jax' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.splitlines()[-1] == "0 False", result.stderr
+
+
+def test_the_console_script_lists_its_commands(capfd):
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    assert end.value.code == 0
+    assert all(command in capfd.readouterr().out for command in ("train", "infer", "convert"))
+
+
+def test_a_config_that_is_broken_is_refused_before_jax_starts(tmp_path):
+    content = json.loads((ROOT / "configs" / "config_v1.json").read_text())
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(content | {"upsample_rate": [8]}))
+    code = f"import sys; from hifigan_jax.cli import run; print(run('train', ['--config', {str(path)!r}]), 'jax' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.split() == ["2", "False"]
+    assert "did you mean 'upsample_rates'?" in result.stderr
+    assert len(result.stderr.splitlines()) == 1

@@ -1,0 +1,100 @@
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from hifigan_jax import checkpoint
+from hifigan_jax.errors import CheckpointError, DiskError
+
+
+@pytest.fixture
+def parts(rng):
+    return {
+        "generator": {"conv/v": rng.normal(size=(40, 50)).astype(np.float32), "conv/bias": rng.normal(size=7).astype(np.float32)},
+        "training": {"step": np.int32(5), "moments/mu": rng.normal(size=(30, 3)).astype(np.float32)},
+    }
+
+
+@pytest.fixture
+def run(tmp_path, parts, tiny_config):
+    for step in (5, 10, 15):
+        checkpoint.save(tmp_path, step, parts, tiny_config, {"batch_size": 2}, keep=2)
+    return tmp_path
+
+
+def test_what_was_saved_comes_back_bit_for_bit(run, parts):
+    folder = run / "checkpoints" / "00000015"
+    for name, leaves in parts.items():
+        jax.tree.map(np.testing.assert_array_equal, checkpoint.restore(folder, name), leaves)
+    assert checkpoint.read_manifest(folder)["data"] == {"batch_size": 2}
+
+
+def test_only_the_newest_stay_resumable_and_every_generator_stays(run):
+    assert [folder.name for folder in checkpoint.steps(run, "training")] == ["00000015", "00000010"]
+    assert [folder.name for folder in checkpoint.steps(run, "generator")] == ["00000015", "00000010", "00000005"]
+    with pytest.raises(CheckpointError, match="has no 'training' part"):
+        checkpoint.restore(run / "checkpoints" / "00000005", "training")
+
+
+def test_a_flipped_bit_in_any_file_is_noticed_or_harmless(run, parts):
+    folder = run / "checkpoints" / "00000015"
+    noticed = 0
+    for path in sorted(path for path in (folder / "generator").rglob("*") if path.is_file() and path.stat().st_size):
+        whole = path.read_bytes()
+        damaged = bytearray(whole)
+        damaged[len(damaged) // 2] ^= 4
+        path.write_bytes(damaged)
+        try:
+            restored = checkpoint.restore(folder, "generator")
+            jax.tree.map(np.testing.assert_array_equal, restored, parts["generator"])
+        except CheckpointError as error:
+            assert "\n" not in str(error)
+            noticed += 1
+        path.write_bytes(whole)
+    assert noticed
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"format": 1}', '{"format": 99, "step": 1, "data": {}, "leaves": {}}'])
+def test_a_step_without_a_good_manifest_is_no_checkpoint(run, damage):
+    folder = run / "checkpoints" / "00000015"
+    (folder / "manifest.json").write_text(damage)
+    with pytest.raises(CheckpointError, match="00000015"):
+        checkpoint.restore(folder, "generator")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"conv/v": jax.ShapeDtypeStruct((40, 51), np.float32)}, r"conv/v is \[40, 50\] float32, .* needs \[40, 51\]"),
+        ({"conv/v": jax.ShapeDtypeStruct((40, 50), np.float16)}, "needs .* float16"),
+        ({"other": jax.ShapeDtypeStruct((1,), np.float32)}, "only this configuration has other"),
+    ],
+)
+def test_arrays_of_another_model_are_refused_by_name(run, parts, change, said):
+    target = {path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for path, leaf in parts["generator"].items()} | change
+    with pytest.raises(CheckpointError, match=said):
+        checkpoint.restore(run / "checkpoints" / "00000015", "generator", target)
+
+
+def test_a_checkpoint_of_another_configuration_is_refused_by_key(run, tiny_config):
+    folder = run / "checkpoints" / "00000015"
+    checkpoint.check_same_model(folder, tiny_config)
+    with pytest.raises(CheckpointError, match="num_mels 80 there, 100 here"):
+        checkpoint.check_same_model(folder, tiny_config.model_copy(update={"num_mels": 100}))
+
+
+def test_what_a_kill_left_behind_is_no_checkpoint_and_is_cleared(run):
+    leftover = run / "checkpoints" / ".00000020.tmp"
+    (leftover / "generator").mkdir(parents=True)
+    assert checkpoint.steps(run, "generator")[0].name == "00000015"
+    checkpoint.clear_leftovers(run)
+    assert not leftover.exists()
+
+
+def test_a_save_that_fails_leaves_nothing_and_says_so_in_a_line(tmp_path, parts, tiny_config):
+    (tmp_path / "checkpoints").write_text("in the way")
+    with pytest.raises(DiskError) as caught:
+        checkpoint.save(tmp_path, 1, parts, tiny_config, {}, keep=1)
+    assert "\n" not in str(caught.value)
+    assert json.dumps(sorted(path.name for path in tmp_path.iterdir())) == '["checkpoints"]'

@@ -1,0 +1,99 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hifigan_jax.errors import DataError
+from hifigan_jax.mel import log_mel
+from hifigan_jax.models import build_generator
+from hifigan_jax.synthesis import Vocoder
+
+LENGTHS = [1, 2, 25, 127, 128, 129, 300, 513, 1100, 5168]  # frames; the last is 60 s
+
+
+@pytest.fixture(scope="module")
+def vocoder():
+    from hifigan_jax.config import load_config, packaged_config
+
+    config = load_config(packaged_config("config_v3"), {"upsample_initial_channel": 16})
+    generator = build_generator(config)
+    params = jax.jit(generator.init)(jax.random.key(0), jnp.zeros((1, 8, 80)))["params"]
+    loud = jax.tree_util.tree_map_with_path(lambda path, leaf: leaf * (3 if path[-1].key == "g" else 1), params)
+    return Vocoder(config, loud), generator, loud
+
+
+@pytest.fixture(scope="module")
+def mels():
+    return [np.random.RandomState(n).normal(-5, 2, (n, 80)).astype(np.float32) for n in LENGTHS]
+
+
+@pytest.fixture(scope="module")
+def together(vocoder, mels):
+    vocoder = vocoder[0]
+    return dict(vocoder.synthesize((i, vocoder.utterance_of_mel(mel)) for i, mel in enumerate(mels)))
+
+
+@pytest.mark.parametrize("i", range(len(LENGTHS)), ids=LENGTHS)
+def test_an_utterance_among_others_equals_the_whole_utterance_at_once(i, vocoder, mels, together):
+    _, generator, params = vocoder
+    whole = jax.jit(generator.apply)({"params": params}, jnp.asarray(mels[i])[None])[0]
+    assert np.abs(whole).max() > 0.01
+    np.testing.assert_allclose(together[i], whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("i", range(len(LENGTHS)), ids=LENGTHS)
+def test_an_utterance_among_others_equals_the_utterance_alone(i, vocoder, mels, together):
+    np.testing.assert_allclose(together[i], vocoder[0].decode(mels[i].T), atol=1e-6)
+
+
+def test_decode_takes_a_mel_or_a_batch_of_them(vocoder, mels):
+    vocoder = vocoder[0]
+    batch = np.stack([mels[5].T, mels[5].T[:, ::-1]])
+    audio = vocoder.decode(batch)
+    assert audio.shape == (2, 129 * 256)
+    assert audio.dtype == np.float32
+    np.testing.assert_allclose(audio[0], vocoder.decode(mels[5].T), atol=1e-6)
+
+
+@pytest.mark.parametrize("samples", [385, 5000, 40_000, 300_001])
+def test_a_recording_equals_its_mel(samples, vocoder, rng):
+    vocoder = vocoder[0]
+    audio = rng.normal(0, 0.1, samples).astype(np.float32)
+    (spoken,) = (audio for _, audio in vocoder.synthesize([(0, vocoder.utterance_of_audio(audio))]))
+    assert spoken.size == samples // 256 * 256
+    mel = vocoder.mel(audio)
+    np.testing.assert_allclose(mel, log_mel(jnp.asarray(audio)[None], vocoder.settings)[0].T, atol=1e-4)
+    np.testing.assert_allclose(spoken, vocoder.decode(mel), atol=1e-4)
+
+
+def test_a_folder_of_a_hundred_lengths_compiles_a_handful_of_programs(vocoder, rng):
+    vocoder = Vocoder(vocoder[0].config, vocoder[2])
+    mels = [rng.normal(-5, 2, (frames, 80)).astype(np.float32) for frames in rng.integers(20, 700, 100)]
+    audio = dict(vocoder.synthesize((i, vocoder.utterance_of_mel(mel)) for i, mel in enumerate(mels)))
+    assert [audio[i].size for i in range(100)] == [256 * len(mel) for mel in mels]
+    assert sum(program._cache_size() for program in vocoder._programs.values()) <= 2
+
+
+def test_other_weights_need_no_new_program(vocoder, mels):
+    vocoder, _, params = vocoder
+    before = vocoder.decode(mels[2].T)
+    compiled = [program._cache_size() for program in vocoder._programs.values()]
+    vocoder.update(jax.tree.map(lambda leaf: leaf * 0.9, params))
+    assert np.abs(vocoder.decode(mels[2].T) - before).max() > 1e-3
+    vocoder.update(params)
+    np.testing.assert_array_equal(vocoder.decode(mels[2].T), before)
+    assert compiled == [program._cache_size() for program in vocoder._programs.values()]
+
+
+@pytest.mark.parametrize(
+    "mel", [np.zeros((79, 5)), np.zeros((80, 0)), np.zeros((1, 1, 80, 5)), np.zeros((80, 5), int), np.full((80, 5), np.nan)]
+)
+def test_what_is_no_mel_is_refused(vocoder, mel):
+    with pytest.raises(DataError):
+        vocoder[0].decode(mel)
+
+
+@pytest.mark.parametrize("audio", [np.zeros(384, np.float32), np.zeros((2, 2, 500), np.float32)])
+def test_audio_too_short_to_reflect_is_refused(vocoder, audio):
+    with pytest.raises(DataError):
+        vocoder[0].mel(audio)

@@ -1,0 +1,136 @@
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from hifigan_jax import checkpoint
+from hifigan_jax.errors import CheckpointError, DataError
+from hifigan_jax.training.loop import train
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture
+def config(tiny_config):
+    return tiny_config.model_copy(
+        update={
+            "discriminators": ("mpd", "msd"),
+            "discriminator_channel_mult": 0.125,
+            "input_wavs_dir": str(ROOT / "samples"),
+            "input_training_file": str(ROOT / "samples" / "training.txt"),
+            "input_validation_file": str(ROOT / "samples" / "validation.txt"),
+            "max_steps": 6,
+            "summary_interval": 1,
+            "validation_interval": 3,
+            "checkpoint_interval": 100,
+            "stdout_interval": 2,
+        }
+    )
+
+
+def lines(run):
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if "_second" not in key} for row in rows]
+
+
+def leaves(run, step):
+    folder = run / "checkpoints" / f"{step:08d}"
+    return {name: checkpoint.restore(folder, name) for name in ("generator", "training")}
+
+
+def run_of(config, tmp_path, name, *stops):
+    """The folder of a run that was started anew for each of `stops`."""
+    run = tmp_path / name
+    for stop in stops:
+        train(config.model_copy(update={"checkpoint_path": str(run), "max_steps": stop}))
+    return run
+
+
+def test_a_resumed_run_is_the_run_that_never_stopped_bit_for_bit(config, tmp_path, capfd):
+    straight = run_of(config, tmp_path, "straight", 6)
+    resumed = run_of(config, tmp_path, "resumed", 4, 6)  # three batches an epoch: it stops in the middle of the second
+    of_straight, of_resumed = leaves(straight, 6), leaves(resumed, 6)
+    assert len(of_straight["training"]) > 100
+    jax.tree.map(np.testing.assert_array_equal, of_straight, of_resumed)
+    assert [line for line in lines(straight) if "training/gen_loss_total" in line] == [
+        line for line in lines(resumed) if "training/gen_loss_total" in line
+    ]
+    validations = {line["step"]: line for line in lines(resumed) if "validation/mel_spec_error" in line}
+    assert [line for line in lines(straight) if "validation/mel_spec_error" in line] == [validations[step] for step in (0, 3, 6)]
+    assert "Steps : 6, Gen Loss Total : " in capfd.readouterr().out
+
+
+def test_metrics_carry_the_names_of_tensorboard(config, tmp_path):
+    run = run_of(config, tmp_path, "run", 2)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [0, 1, 2, 2]
+    assert {"training/gen_loss_total", "training/mel_spec_error", "training/batch_seconds"} <= rows[1].keys()
+    assert all(isinstance(value, float) for row in rows for key, value in row.items() if key != "step")
+    assert any((run / "logs").iterdir())
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(config, tmp_path, caplog):
+    config = config.model_copy(update={"checkpoint_interval": 1})
+    run = run_of(config, tmp_path, "run", 2)
+    expected = leaves(run, 2)
+    newest = run / "checkpoints" / "00000002"
+    biggest = max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    content = bytearray(biggest.read_bytes())
+    content[len(content) // 2] ^= 1
+    biggest.write_bytes(content)
+    run_of(config, tmp_path, "run", 2)
+    assert "trying the one before" in caplog.text
+    jax.tree.map(np.testing.assert_array_equal, leaves(run, 2), expected)
+
+
+def test_another_model_in_the_same_folder_is_refused(config, tmp_path):
+    run_of(config, tmp_path, "run", 1)
+    with pytest.raises(CheckpointError, match="upsample_initial_channel 16 there, 32 here"):
+        run_of(config.model_copy(update={"upsample_initial_channel": 32}), tmp_path, "run", 2)
+
+
+def test_another_list_of_files_goes_on_with_the_next_epoch(config, tmp_path, caplog):
+    run = run_of(config, tmp_path, "run", 1)
+    shorter = tmp_path / "training.txt"
+    shorter.write_text("\n".join((ROOT / "samples" / "training.txt").read_text().splitlines()[:4]) + "\n")
+    run_of(config.model_copy(update={"input_training_file": str(shorter)}), tmp_path, "run", 2)
+    assert "going on with the next epoch" in caplog.text
+    assert int(leaves(run, 2)["training"]["epoch"]) == 1
+
+
+def test_finetuning_takes_the_weights_and_nothing_else(config, tmp_path):
+    run = run_of(config, tmp_path, "run", 2)
+    target = tmp_path / "fine"
+    train(config.model_copy(update={"checkpoint_path": str(target), "max_steps": 1, "learning_rate": 1e-30}), str(run))
+    before, after = leaves(run, 2), leaves(target, 1)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), after["generator"], before["generator"])
+    assert int(after["training"]["step"]) == 1
+
+
+def test_a_batch_larger_than_the_list_is_refused(config, tmp_path):
+    with pytest.raises(DataError, match="batch_size 64 is larger than the 6 training recordings"):
+        run_of(config.model_copy(update={"batch_size": 64}), tmp_path, "run", 1)
+
+
+def test_a_signal_saves_the_step_and_ends_well(config, tmp_path):
+    run = tmp_path / "run"
+    path = tmp_path / "config.json"
+    endless = config.model_copy(update={"checkpoint_path": str(run), "max_steps": 100_000, "validation_interval": 100_000})
+    path.write_text(endless.to_json())
+    with subprocess.Popen([sys.executable, ROOT / "train.py", "--config", path], stderr=subprocess.PIPE, text=True) as process:
+        metrics = run / "metrics.jsonl"
+        while process.poll() is None and not (metrics.exists() and len(metrics.read_text().splitlines()) >= 3):
+            time.sleep(0.1)
+        os.kill(process.pid, signal.SIGTERM)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 0, said
+    (saved,) = (run / "checkpoints").iterdir()
+    assert int(saved.name) == lines(run)[-1]["step"]
+    assert f"stopping at step {int(saved.name)}, as asked" in said
