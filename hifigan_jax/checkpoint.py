@@ -3,9 +3,10 @@
     <run>/checkpoints/00005000/config.json     what the weights belong to
                                generator/      Orbax: the generator's parameters, all that inference reads
                                training/       Orbax: everything else that resuming needs
-                               manifest.json   shape, dtype and SHA-256 of every array; written last
+                               manifest.json   shape and dtype of every array, SHA-256 of every file; written last
 
-A step appears under its name only when it is complete. Orbax itself restores flipped bits without a word; the manifest doesn't.
+A step appears under its name only when it is complete. Orbax itself restores flipped bits without a word, and goes on complaining
+from its threads after a restore that failed; so the checksums are verified before it sees a file.
 """
 
 import hashlib
@@ -61,7 +62,8 @@ def write(folder: Path, parts: Mapping[str, Leaves], config: Config, step: int =
         if jax.process_index() == 0:
             save_config(config, temporary / "config.json")
             described = {name: {path: _describe(leaf) for path, leaf in leaves.items()} for name, leaves in parts.items()}
-            manifest = {"format": FORMAT, "step": step, "data": data or {}, "leaves": described}
+            files = {name: checksum for part in parts for name, checksum in _checksums(temporary, part).items()}
+            manifest = {"format": FORMAT, "step": step, "data": data or {}, "leaves": described, "files": files}
             (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
             _replace_folder(temporary, final)
     except (OSError, ValueError) as error:  # Orbax reports a full disk as a ValueError
@@ -78,23 +80,21 @@ def restore(folder: Path, name: str, target: Leaves | None = None) -> dict[str, 
     With `target`, a jax.ShapeDtypeStruct for each leaf, the part must have just these arrays, and they are placed by its shardings;
     without, they are numpy arrays. Raises CheckpointError if anything is missing, differs or is damaged.
     """
-    expected = read_manifest(folder)["leaves"].get(name)
-    if expected is None:
+    manifest = read_manifest(folder)
+    expected = manifest["leaves"].get(name)
+    if expected is None or not (folder / name).is_dir():
         raise CheckpointError(f"{folder}: has no {name!r} part (older steps keep their generator only)")
     abstract = {path: np.empty(leaf["shape"], np.dtype(leaf["dtype"])) for path, leaf in expected.items()}
     if target is not None:
         _compare(folder, expected, target)
         abstract = dict(target)
+    _verify(folder, name, manifest["files"])
     try:
         with ocp.StandardCheckpointer() as checkpointer:
-            leaves = checkpointer.restore(folder.resolve() / name, abstract)
+            return checkpointer.restore(folder.resolve() / name, abstract)
     except Exception as error:  # Orbax and TensorStore raise many kinds
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"{folder}: {name} can't be restored: {reason:.200}") from None
-    for path, leaf in leaves.items():
-        if _describe(leaf) != expected[path]:
-            raise CheckpointError(f"{folder}: {name}: {path} is damaged (its checksum differs): use another checkpoint")
-    return leaves
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         if manifest["format"] > FORMAT:
             raise CheckpointError(f"{folder}: written by a newer version of this program: update it")
-        return {"step": int(manifest["step"]), "data": manifest["data"], "leaves": manifest["leaves"]}
+        return {key: manifest[key] for key in ("step", "data", "leaves", "files")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}: no complete checkpoint (manifest.json: {type(error).__name__})") from None
 
@@ -131,9 +131,24 @@ def check_same_model(folder: Path, config: Config) -> None:
 
 
 def _describe(leaf: Any) -> dict[str, Any]:
-    values = np.asarray(leaf.addressable_data(0) if isinstance(leaf, jax.Array) else leaf)
-    digest = hashlib.sha256(np.ascontiguousarray(values)).hexdigest()
-    return {"shape": list(values.shape), "dtype": str(values.dtype), "sha256": digest}
+    return {"shape": list(np.shape(leaf)), "dtype": str(leaf.dtype)}
+
+
+def _checksums(folder: Path, part: str) -> dict[str, str]:
+    found = {}
+    for path in sorted((folder / part).rglob("*")):
+        if path.is_file():
+            with open(path, "rb") as file:
+                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _verify(folder: Path, part: str, files: Mapping[str, str]) -> None:
+    there = _checksums(folder, part)
+    for name, checksum in files.items():
+        if name.startswith(part + "/") and there.get(name) != checksum:
+            state = "damaged (its checksum differs)" if name in there else "missing"
+            raise CheckpointError(f"{folder}: {name} is {state}: use another checkpoint")
 
 
 def _compare(folder: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

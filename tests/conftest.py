@@ -1,5 +1,6 @@
 """Shapes are checked, silent broadcasting is an error, and everything runs on one CPU device unless a test says otherwise."""
 
+import logging
 import os
 import pathlib
 
@@ -16,9 +17,20 @@ import numpy as np
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+logging.getLogger("hifigan_jax").setLevel(logging.INFO)  # as the programs do
 hook = jaxtyping.install_import_hook("hifigan_jax", "beartype.beartype")
 
 from hifigan_jax.config import Config, load_config, packaged_config  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def own_logger():
+    """The programs give our logger a handler on stderr and keep it from the root; the next test gets it as new."""
+    yield
+    logger = logging.getLogger("hifigan_jax")
+    logger.handlers.clear()
+    logger.propagate = True
+    logger.setLevel(logging.INFO)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ def vocoder():
     config = load_config(packaged_config("config_v3"), {"upsample_initial_channel": 16})
     generator = build_generator(config)
     params = jax.jit(generator.init)(jax.random.key(0), jnp.zeros((1, 8, 80)))["params"]
-    loud = jax.tree_util.tree_map_with_path(lambda path, leaf: leaf * (3 if path[-1].key == "g" else 1), params)
+    loud = jax.tree_util.tree_map_with_path(lambda path, leaf: leaf * (1.5 if path[-1].key == "g" else 1), params)
     return Vocoder(config, loud), generator, loud
 
 

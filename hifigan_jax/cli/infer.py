@@ -3,7 +3,7 @@
 import argparse
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from hifigan_jax import audio, mel_file
@@ -82,7 +82,7 @@ class _CompilationCount:
         self.count += event == "/jax/core/compile/backend_compile_duration"
 
 
-def _inputs(folder: Path, output: Path, suffixes: set[str]) -> list[Path]:
+def _inputs(folder: Path, output: Path, suffixes: Collection[str]) -> list[Path]:
     if folder.is_file():
         return [folder]
     if not folder.is_dir():

@@ -22,12 +22,12 @@ _TAGS = {
 
 def tagged(metrics: Mapping[str, float]) -> dict[str, float]:
     """The step's scalars named as in TensorBoard."""
-    return {_TAGS.get(name, f"training/gen_loss_{name}"): float(value) for name, value in metrics.items()}
+    return {_TAGS.get(name, f"training/gen_loss_{name}"): value for name, value in metrics.items()}
 
 
 def progress_line(step: int, metrics: Mapping[str, float], seconds_per_batch: float) -> str:
     """The reference's line. `step` counts updates done; the reference counts from 0."""
-    total, mel = float(metrics["generator"]), float(metrics["mel"])
+    total, mel = metrics["generator"], metrics["mel"]
     return f"Steps : {step:d}, Gen Loss Total : {total:4.3f}, Mel-Spec. Error : {mel:4.3f}, s/b : {seconds_per_batch:4.3f}"
 
 

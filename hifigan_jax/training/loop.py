@@ -130,7 +130,7 @@ class Run:
         checkpoints = at.step % self.config.checkpoint_interval == 0 or last
         if not (prints or writes or checkpoints):
             return
-        values = jax.device_get(metrics)
+        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
             raise TrainingDiverged(

@@ -145,7 +145,8 @@ def test_the_console_script_lists_its_commands(capfd):
     with pytest.raises(SystemExit) as end:
         main(["--help"])
     assert end.value.code == 0
-    assert all(command in capfd.readouterr().out for command in ("train", "infer", "convert"))
+    printed = capfd.readouterr().out
+    assert all(f"\n  {command} " in printed for command in ("train", "infer", "convert"))
 
 
 def test_a_config_that_is_broken_is_refused_before_jax_starts(tmp_path):
