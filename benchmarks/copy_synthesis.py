@@ -2,8 +2,8 @@
 
     python benchmarks/copy_synthesis.py FOLDER [--checkpoint_file NAME_OR_PATH ...] [--json FILE]
 
-The audio is cut to whole frames, spoken, clipped and rounded to 16 bits; the figure is the mean |difference| of the natural-log mels
-(80 bins, to the model's fmax), averaged over files.
+The audio is cut to whole frames, spoken, clipped and rounded to 16 bits; the figure is the mean |difference| of the
+natural-log mels (80 bins, to the model's fmax), averaged over files.
 """
 
 import argparse

@@ -29,7 +29,8 @@ def speech(recorded: Path, spoken: Path, target: Path) -> None:
         seconds = audio.size / rate
         axes[0, column].plot(np.arange(audio.size) / rate, audio, linewidth=0.3)
         axes[0, column].set(title=title, ylim=(-1, 1))
-        axes[1, column].imshow(log_mel(audio).T, origin="lower", aspect="auto", extent=(0, seconds, 0, settings.num_mels), vmin=-11.5)
+        extent = (0, seconds, 0, settings.num_mels)
+        axes[1, column].imshow(log_mel(audio).T, origin="lower", aspect="auto", extent=extent, vmin=-11.5)
         axes[1, column].set(xlabel="seconds")
     axes[0, 0].set(ylabel="amplitude")
     axes[1, 0].set(ylabel="mel bin, to 11 kHz")

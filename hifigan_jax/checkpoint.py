@@ -37,8 +37,8 @@ Leaves = Mapping[str, Any]  # path ("conv_pre/bias") -> array
 def save(run: Path, step: int, parts: Mapping[str, Leaves], config: Config, data: Mapping[str, Any], keep: int) -> Path:
     """Writes the checkpoint of `step` and returns its folder; raises DiskError and leaves nothing if it can't.
 
-    `parts` holds the leaves of "generator" and "training"; `data` is whatever should be known of the data when resuming. Only the
-    newest `keep` steps retain their "training" part.
+    `parts` holds the leaves of "generator" and "training"; `data` is whatever should be known of the data when resuming. Only
+    the newest `keep` steps retain their "training" part.
     """
     folder = write(run / FOLDER / f"{step:08d}", parts, config, step, data)
     if jax.process_index() == 0:
@@ -46,7 +46,9 @@ def save(run: Path, step: int, parts: Mapping[str, Leaves], config: Config, data
     return folder
 
 
-def write(folder: Path, parts: Mapping[str, Leaves], config: Config, step: int = 0, data: Mapping[str, Any] | None = None) -> Path:
+def write(
+    folder: Path, parts: Mapping[str, Leaves], config: Config, step: int = 0, data: Mapping[str, Any] | None = None
+) -> Path:
     """Writes one checkpoint as `folder`, whole or not at all, and returns its path. Raises DiskError."""
     final = folder.resolve()
     temporary = final.with_name(f".{final.name}.tmp")
@@ -77,7 +79,7 @@ def write(folder: Path, parts: Mapping[str, Leaves], config: Config, step: int =
 def restore(folder: Path, name: str, target: Leaves | None = None) -> dict[str, Any]:
     """The leaves of one part of a checkpoint, "generator" or "training".
 
-    With `target`, a jax.ShapeDtypeStruct for each leaf, the part must have just these arrays, and they are placed by its shardings;
+    With `target`, a jax.ShapeDtypeStruct for each leaf, the part must have just these arrays, and are placed by its shardings;
     without, they are numpy arrays. Raises CheckpointError if anything is missing, differs or is damaged.
     """
     manifest = read_manifest(folder)

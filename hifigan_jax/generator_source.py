@@ -13,7 +13,7 @@ from flax import traverse_util
 
 from hifigan_jax import checkpoint
 from hifigan_jax.config import Config, load_config, packaged_config
-from hifigan_jax.errors import CheckpointError, UsageError
+from hifigan_jax.errors import CheckpointError
 from hifigan_jax.models import build_generator
 from hifigan_jax.weights.jik876 import generator_params
 from hifigan_jax.weights.pretrained import PRETRAINED, pretrained_file
@@ -112,7 +112,8 @@ def _check_shapes(params: dict[str, Any], config: Config, path: Path) -> None:
 def _first_difference(params: dict[str, Any], config: Config) -> str | None:
     generator = build_generator(config)
     expected = jax.eval_shape(generator.init, jax.random.key(0), jnp.zeros((1, 8, config.num_mels)))["params"]
-    here, there = ({path: leaf.shape for path, leaf in traverse_util.flatten_dict(tree, sep="/").items()} for tree in (params, expected))
+    flat = (traverse_util.flatten_dict(tree, sep="/") for tree in (params, expected))
+    here, there = ({name: leaf.shape for name, leaf in leaves.items()} for leaves in flat)
     for name in sorted(here.keys() | there.keys()):
         if here.get(name) != there.get(name):
             return f"{name} is {here.get(name, 'missing')}, expected {there.get(name, 'none')}"

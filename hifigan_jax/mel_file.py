@@ -21,7 +21,7 @@ def read_mel(path: str | Path, num_mels: int) -> np.ndarray:
     except (ValueError, EOFError, MemoryError) as error:
         raise DataError(f"{path}: not a .npy array, or damaged: {str(error).splitlines()[0]}") from None
     if not isinstance(mel, np.ndarray) or mel.dtype.kind != "f":
-        raise DataError(f"{path}: a mel must be a .npy array of floating-point numbers, not {getattr(mel, 'dtype', 'an archive')}")
+        raise DataError(f"{path}: a mel must be a .npy array of floats, not {getattr(mel, 'dtype', 'an archive')}")
     shape = mel.shape
     if mel.ndim == 3 and shape[0] == 1:
         mel = mel[0]

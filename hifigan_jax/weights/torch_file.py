@@ -67,7 +67,7 @@ def read_torch_file(path: str | Path) -> Any:
     except OSError as error:
         raise CheckpointError(f"{path}: can't be read: {error.strerror or error}") from None
     except Exception as error:  # a damaged pickle can raise anything
-        raise CheckpointError(f"{path}: not a PyTorch file, or damaged ({type(error).__name__}); fetch or save it again") from None
+        raise CheckpointError(f"{path}: not a PyTorch file, or damaged ({type(error).__name__}): fetch it again") from None
 
 
 class _Refused(Exception):

@@ -68,7 +68,8 @@ def test_mels_become_speech(weights, tmp_path, capfd, rng):
     np.save(folder / "batched.npy", mel[None].astype(np.float64))
     code, _, said = infer(capfd, input_mels_dir=folder, output_dir=tmp_path / "out", checkpoint_file=weights)
     assert code == 0, said
-    plain, batched = (soundfile.read(tmp_path / "out" / f"{name}_generated_e2e.wav", dtype="int16")[0] for name in ("plain", "batched"))
+    targets = (tmp_path / "out" / f"{name}_generated_e2e.wav" for name in ("plain", "batched"))
+    plain, batched = (soundfile.read(target, dtype="int16")[0] for target in targets)
     assert plain.size == 150 * 256
     assert np.abs(plain.astype(int) - batched).max() <= 1
 

@@ -50,9 +50,14 @@ def test_a_part_of_the_batch_is_judged_as_if_alone(normal):
     discriminator = build_discriminator(config)
     real, fake = normal(2, 2, 2048)
     variables = jax.jit(discriminator.init)(jax.random.key(0), real)
-    judge = jax.jit(lambda variables, audio, passes: discriminator.apply(variables, audio, passes, mutable=["spectral"]), static_argnums=2)
+
+    def forward(variables, audio, passes):
+        return discriminator.apply(variables, audio, passes, mutable=["spectral"])
+
+    judge = jax.jit(forward, static_argnums=2)
     together, final = judge(variables, jnp.concatenate([real, fake]), 2)
     on_real, updated = judge(variables, real, 1)
     on_fake, apart = judge(variables | updated, fake, 1)
-    jax.tree.map(lambda both, r, f: np.testing.assert_allclose(both, np.concatenate([r, f]), atol=2e-6), together, on_real, on_fake)
+    apart_together = jax.tree.map(lambda r, f: np.concatenate([r, f]), on_real, on_fake)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), together, apart_together)
     jax.tree.map(np.testing.assert_array_equal, final, apart)

@@ -1,4 +1,4 @@
-"""What is compared with the reference: each case computes named arrays by our code and, where torch is installed, by the reference's.
+"""What is compared with the reference: each case computes named arrays by our code and, with torch, by the reference's.
 
 Inputs and weights are the same on every machine, so the reference's arrays can be kept (golden/) for where there is no torch.
 """

@@ -25,7 +25,7 @@ def official(name: str) -> Path:
         found = importlib.util.find_spec(package)
         path = Path(found.submodule_search_locations[0]) / file if found else Path("missing")
     else:
-        path = next((path for path in sorted(ELSEWHERE.rglob("*")) if path.is_file() and name in path.name.lower()), Path("missing"))
+        path = next(iter(sorted(ELSEWHERE.glob(f"*{name}*.pth"))), Path("missing"))
     if not path.is_file():
         pytest.skip(f"the weights of {name} are not here")
     return path

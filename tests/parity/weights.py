@@ -12,7 +12,8 @@ def filled(shapes: dict[str, tuple[int, ...]], large_biases: bool = False) -> di
     """
     values = {name: _values(name, tuple(shape), shapes) for name, shape in shapes.items()}
     if large_biases:
-        values |= {name: np.sign(v) * (0.5 + np.abs(v) / np.abs(v).max() / 2) for name, v in values.items() if name.endswith("bias")}
+        biases = {name: value for name, value in values.items() if name.endswith("bias")}
+        values |= {name: np.sign(v) * (0.5 + np.abs(v) / np.abs(v).max() / 2) for name, v in biases.items()}
     return values
 
 

@@ -1,4 +1,4 @@
-"""Run by test_devices.py in a process of its own with eight devices: one SGD step over 1 and over more of them, results as JSON."""
+"""Run by test_devices.py with eight devices: one SGD step over 1 and over more of them, results as JSON."""
 
 import json
 import sys
@@ -46,7 +46,8 @@ def gradients(devices: int, dtype: str):
     compiled = step.lower(state, batch).compile()
     after, _ = compiled(state, batch)
     after = jax.device_get(after)
-    moved = {name: difference(getattr(before, name).params, getattr(after, name).params) for name in ("discriminator", "generator")}
+    players = ("discriminator", "generator")
+    moved = {name: difference(getattr(before, name).params, getattr(after, name).params) for name in players}
     return moved, compiled.as_text().count(" all-reduce("), compiled.as_text().count(" all-gather(")
 
 
