@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", 
 # Formats where a partial read returns the very samples of a full one.
 SEEKABLE_FORMATS = frozenset({"WAV", "WAVEX", "FLAC", "AIFF", "AU", "CAF", "W64", "RF64"})
 
+_CUT_SHORT = re.compile(r"^data : \d+ \(should be \d+\)", re.MULTILINE)  # in libsndfile's notes on a WAV file
 _LOUDEST = 8.0  # beyond this, float audio is not in [-1, 1] at all
 _LONGEST = 2**31  # samples; a header may claim anything
 
@@ -52,6 +54,8 @@ def read_segment(path: str | Path, start: int, length: int) -> np.ndarray:
 def inspect_audio(path: str | Path) -> AudioInfo:
     """Decodes the whole file, in bounded memory, and so proves that it can be read. Raises as `read_audio`."""
     with _opened(path) as file:
+        if _CUT_SHORT.search(file.extra_info):
+            logger.warning("%s: its header claims more samples than it holds: it was cut short", path)
         peak, left = 0.0, file.frames
         while left > 0:
             block = _read(file, path, min(left, 2**20))
@@ -122,9 +126,9 @@ def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
             if file.frames > _LONGEST:
                 raise DataError(f"{path}: claims {file.frames} samples: write it anew with its true length")
             yield file
-    except (soundfile.SoundFileError, RuntimeError) as error:
+    except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError) as error:  # the last two: raw data, NUL in a name
         reason = getattr(error, "error_string", str(error)).strip().rstrip(".")
-        reason = "no such file" if not os.path.exists(path) else reason
+        reason = "no such file" if "\0" in str(path) or not os.path.exists(path) else reason
         raise DataError(f"{path}: can't be decoded: {reason}") from None
 
 

@@ -8,6 +8,7 @@ import difflib
 import json
 import logging
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -62,12 +63,12 @@ class Config(pydantic.BaseModel):
     # Optimisation
     batch_size: Count = 16  # over all devices
     segment_size: Count = 8192
-    learning_rate: Annotated[Real, Field(gt=0)] = 2e-4
+    learning_rate: Annotated[Real, Field(gt=0, le=1)] = 2e-4
     lr_decay: Annotated[Real, Field(gt=0, le=1)] = 0.999  # per epoch
     adam_b1: Annotated[Real, Field(ge=0, lt=1)] = 0.8
     adam_b2: Annotated[Real, Field(ge=0, lt=1)] = 0.99
-    weight_decay: Annotated[Real, Field(ge=0)] = 0.01
-    loss_weights: dict[str, Annotated[Real, Field(ge=0)]] = LOSS_WEIGHTS
+    weight_decay: Annotated[Real, Field(ge=0, le=1)] = 0.01
+    loss_weights: dict[str, Annotated[Real, Field(ge=0, le=1e6)]] = LOSS_WEIGHTS
     seed: Index = 1234
 
     # Data
@@ -181,12 +182,14 @@ def load_config(
 
 
 def save_config(config: Config, path: Path) -> None:
-    """Writes the resolved configuration so that a reader never sees half of it."""
+    """Writes the resolved configuration so that a reader never sees half of it. Inputs become absolute paths."""
+    inputs = {key: getattr(config, key) and os.path.abspath(getattr(config, key)) for key in INPUT_PATHS}
     temporary = path.with_name(path.name + ".tmp")
     try:
-        temporary.write_text(config.to_json(), encoding="utf-8")
+        temporary.write_text(config.model_copy(update=inputs).to_json(), encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
+        temporary.unlink(missing_ok=True)
         raise DiskError(f"{path}: can't be written: {error.strerror}") from None
 
 
@@ -213,7 +216,7 @@ def _one_line(error: pydantic.ValidationError, source: str, overrides: Mapping[s
     problems = error.errors()
     first = problems[0]
     key = ".".join(str(part) for part in first["loc"])
-    where = f"--{key}" if key in overrides else source
+    where = f"--{key}" if first["loc"] and first["loc"][0] in overrides else source
     if first["type"] == "extra_forbidden":
         what = f"unknown key {key!r}{_did_you_mean(key, Config.model_fields)}"
     elif first["type"] == "missing":

@@ -6,6 +6,10 @@ class HifiganError(Exception):
 
     exit_code = 1
 
+    def __init__(self, message: str):
+        """Whatever a file's content or name puts into `message`, it stays one printable line."""
+        super().__init__("".join(c if c.isprintable() else " " for c in message))
+
 
 class UsageError(HifiganError):
     """A flag, a configuration key or an argument."""

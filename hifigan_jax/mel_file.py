@@ -15,20 +15,26 @@ def read_mel(path: str | Path, num_mels: int) -> np.ndarray:
     Raises DataError for what is no array of that shape, is no floating-point array, or holds NaN or infinities.
     """
     try:
-        mel = np.load(path, mmap_mode="r", allow_pickle=False)
+        with open(path, "rb") as file:
+            if file.read(6) != b"\x93NUMPY":
+                raise DataError(f"{path}: not a .npy array: save the mel with numpy.save")
+        mel = np.lib.format.open_memmap(path, mode="r")
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from None
-    except (ValueError, EOFError, MemoryError) as error:
-        raise DataError(f"{path}: not a .npy array, or damaged: {str(error).splitlines()[0]}") from None
-    if not isinstance(mel, np.ndarray) or mel.dtype.kind != "f":
-        raise DataError(f"{path}: a mel must be a .npy array of floats, not {getattr(mel, 'dtype', 'an archive')}")
+    except DataError:
+        raise
+    except Exception as error:  # a damaged header can raise anything
+        raise DataError(f"{path}: a damaged .npy array ({type(error).__name__}): save it again") from None
+    if mel.dtype.kind != "f":
+        raise DataError(f"{path}: a mel must be a .npy array of floats, not {mel.dtype}")
     shape = mel.shape
     if mel.ndim == 3 and shape[0] == 1:
         mel = mel[0]
     if mel.ndim != 2 or mel.shape[1] == 0 or mel.shape[0] != num_mels:
         hint = "; it looks transposed" if mel.ndim == 2 and mel.shape[1] == num_mels else ""
         raise DataError(f"{path}: shape {shape}, expected ({num_mels}, frames){hint}")
-    mel = np.ascontiguousarray(mel.T, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what float32 can't hold becomes infinite, and is refused below
+        mel = np.array(mel.T, np.float32, order="C")
     if not np.isfinite(mel).all():
         raise DataError(f"{path}: holds NaN or infinite values")
     return mel

@@ -49,7 +49,8 @@ def load_corpus(config: Config, index_path: Path) -> Corpus:
                 f"{path}: {info.sampling_rate} Hz, but the configuration says {config.sampling_rate} Hz: resample the recordings"
                 " or set sampling_rate"
             )
-    corpus = Corpus(*(_recordings(paths, infos, config) for paths in (training, validation)))
+    reflected = max((config.n_fft - config.hop_size) // 2 + 1, config.hop_size)  # a whole utterance's mel needs as many samples
+    corpus = Corpus(_recordings(training, infos, config, config.hop_size), _recordings(validation, infos, config, reflected))
     if not corpus.training or not corpus.validation:
         raise DataError(f"{config.input_wavs_dir}: no readable recording is left to train on and one to validate on")
     if len(corpus.training) < config.batch_size:
@@ -71,7 +72,8 @@ def list_recordings(config: Config) -> tuple[list[str], list[str]]:
         training = audio_files(Path(config.input_wavs_dir))
         if not training:
             raise DataError(f"{config.input_wavs_dir}: no recordings found (--input_wavs_dir)")
-        training = [path for path in training if path not in set(validation or ())]
+        held_out = {os.path.abspath(path) for path in validation or ()}
+        training = [path for path in training if os.path.abspath(path) not in held_out]
     if validation is None:
         if len(training) < 2:
             raise DataError(f"{config.input_wavs_dir}: one recording can't be both trained on and held out: add another")
@@ -102,8 +104,8 @@ def _listed(path: str | None, default: str, config: Config) -> list[str] | None:
     if os.path.isdir(path):
         return audio_files(Path(path))
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"{path}: file list can't be read: {reason}") from None
     names = [line.split("|")[0].strip() for line in lines]
@@ -121,12 +123,17 @@ def _locate(name: str, folder: Path) -> str:
     return str(flac if flac.is_file() else path.with_name(path.name + ".wav"))
 
 
-def _recordings(paths: Sequence[str], infos: dict[str, audio.AudioInfo], config: Config) -> tuple[Recording, ...]:
+def _recordings(
+    paths: Sequence[str], infos: dict[str, audio.AudioInfo], config: Config, shortest: int
+) -> tuple[Recording, ...]:
     recordings = []
     for path in paths:
         if path not in infos:
             continue
         info, mel_path = infos[path], None
+        if info.frames < shortest:
+            logger.warning("left out: %s: %d samples, fewer than %d", path, info.frames, shortest)
+            continue
         if config.fine_tuning:
             mel_path = os.path.join(config.input_mels_dir, Path(path).stem + ".npy")
             frames = mel_file.read_mel(mel_path, config.num_mels).shape[0]
@@ -176,7 +183,7 @@ def _inspect(path: str) -> audio.AudioInfo | DataError:
 def _stamp(path: str) -> list[int]:
     try:
         stat = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
         return [0, 0]
     return [stat.st_size, stat.st_mtime_ns]
 

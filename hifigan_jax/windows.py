@@ -21,12 +21,16 @@ class Window(NamedTuple):
 
 def plan_windows(frames: int, context: int, sizes: tuple[int, ...]) -> list[Window]:
     """The cheapest cover of `frames` frames by windows of these sizes, in frames computed; sizes must exceed 2 context."""
-    masked = [(size, (size,)) for size in sizes if size >= frames]
+    masked = (((1,), (size,)) for size in sizes if size >= frames)
     usable = sorted((size for size in sizes if size <= frames), reverse=True)
-    overlapping = [(sum(chosen), chosen) for chosen in _covers(frames, context, usable)]
-    _, chosen = min(masked + overlapping, key=lambda option: (option[0], len(option[1])))
+    covers = ((counts, usable) for counts in _covers(frames, context, usable))
+
+    def cost(cover):  # frames computed, then windows
+        return sum(n * size for n, size in zip(*cover, strict=True)), sum(cover[0])
+
+    counts, chosen = min(itertools.chain(masked, covers), key=cost)
     windows, position = [], 0
-    for size in chosen:
+    for size in itertools.chain(*([size] * n for n, size in zip(counts, chosen, strict=True))):
         start = max(min(position - context, frames - size), 0)
         end = frames if start + size >= frames else start + size - context
         windows.append(Window(start, size, min(size, frames), position, end))
@@ -35,7 +39,7 @@ def plan_windows(frames: int, context: int, sizes: tuple[int, ...]) -> list[Wind
 
 
 def _covers(frames: int, context: int, sizes: list[int]):
-    """Combinations of sizes, each with just enough of the last one, that cover the frames with overlaps of 2 context."""
+    """How many windows of each size, largest first, with just enough of the last to cover the frames with overlaps of 2 context."""
     if not sizes:
         return
     missing = frames - 2 * context
@@ -43,5 +47,4 @@ def _covers(frames: int, context: int, sizes: list[int]):
     most = [-(-missing // (size - 2 * context)) for size in larger]
     for counts in itertools.product(*(range(n + 1) for n in most)):
         left = missing - sum(n * (size - 2 * context) for n, size in zip(counts, larger, strict=True))
-        rest = max(-(-left // (smallest - 2 * context)), 0)
-        yield tuple(itertools.chain(*([size] * n for n, size in zip((*counts, rest), sizes, strict=True))))
+        yield (*counts, max(-(-left // (smallest - 2 * context)), 0))

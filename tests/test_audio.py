@@ -70,7 +70,8 @@ def test_the_old_file_survives_a_refused_one(tmp_path, noise):
 
 
 @pytest.mark.parametrize(
-    ("raised", "seen"), [(OSError(28, "No space left"), DiskError), (KeyboardInterrupt(), KeyboardInterrupt), (KeyError(), KeyError)]
+    ("raised", "seen"),
+    [(OSError(28, "No space left"), DiskError), (KeyboardInterrupt(), KeyboardInterrupt), (KeyError(), KeyError)],
 )
 def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, raised, seen):
     path = tmp_path / "a.txt"
@@ -249,7 +250,11 @@ def test_a_wav_that_lost_its_end_is_mentioned(tmp_path, noise, caplog):
     assert str(path) in mentioned
 
 
-@given(st.sampled_from(["wav", "flac"]), st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=8), st.integers(0, 9))
+@given(
+    st.sampled_from(["wav", "flac"]),
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=8),
+    st.integers(0, 9),
+)
 @settings(max_examples=100, deadline=None)
 def test_a_damaged_file_is_read_or_refused(tmp_path_factory, kind, changes, tenths_cut):
     folder = tmp_path_factory.getbasetemp()

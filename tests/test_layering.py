@@ -43,7 +43,9 @@ def imports(tree):
 
 
 def own_imports(module):
-    names = {name.removeprefix("hifigan_jax").removeprefix(".") for name in imports(TREES[module]) if name.startswith("hifigan_jax")}
+    names = {
+        name.removeprefix("hifigan_jax").removeprefix(".") for name in imports(TREES[module]) if name.startswith("hifigan_jax")
+    }
     return (names & TREES.keys()) - {"", module}
 
 
@@ -82,7 +84,9 @@ def test_libraries_stay_where_they_belong():
     assert {module for module in TREES if "grain" in libraries(module)} == {"data"}
 
 
-@pytest.mark.parametrize("modules", ["config, hifigan_jax.audio, hifigan_jax.data, hifigan_jax.recordings", "cli.train", "cli.infer"])
+@pytest.mark.parametrize(
+    "modules", ["config, hifigan_jax.audio, hifigan_jax.data, hifigan_jax.recordings", "cli.train", "cli.infer"]
+)
 def test_jax_is_not_imported_before_it_is_needed(modules):
     program = f"import sys, hifigan_jax.{modules}; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
@@ -104,7 +108,13 @@ def test_nothing_runs_what_a_file_says(module):
 
 
 def test_the_check_for_dangerous_calls_finds_them():
-    for call in ("eval('1')", "pickle.load(f)", "np.load(p, allow_pickle=True)", "subprocess.run('ls', shell=True)", "f(shell=x)"):
+    for call in (
+        "eval('1')",
+        "pickle.load(f)",
+        "np.load(p, allow_pickle=True)",
+        "subprocess.run('ls', shell=True)",
+        "f(shell=x)",
+    ):
         assert forbidden(ast.parse(call, mode="eval").body)
     for call in ("np.load(p, allow_pickle=False)", "pickle.Unpickler(f).load()", "jax.eval_shape(f)"):
         assert not forbidden(ast.parse(call, mode="eval").body)

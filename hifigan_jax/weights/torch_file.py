@@ -7,6 +7,7 @@ placeholder of ours; any other name ends the reading. There is no other way in.
 import io
 import math
 import pickle
+import pickletools
 import struct
 import zipfile
 from collections import OrderedDict
@@ -81,7 +82,8 @@ class _Unpickler(pickle.Unpickler):
         try:
             return _ALLOWED[module, name]
         except KeyError:
-            raise _Refused(f"the file asks for {module}.{name}, which is no tensor") from None
+            asked = f"{module}.{name}"
+            raise _Refused(f"the file asks for {asked:.80}, which is no tensor") from None
 
     def persistent_load(self, identity: tuple) -> _Storage:
         kind, dtype, key, _, count = identity[:5]
@@ -90,6 +92,21 @@ class _Unpickler(pickle.Unpickler):
         if len(identity) > 5 and identity[5] is not None:
             raise _Refused("storages that are views of one another (PyTorch before 0.4)")
         return _Storage(dtype, str(key), count)
+
+
+class _Function:
+    """What a file may call but not change (a pickle can set attributes of whatever it can name)."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: Callable):
+        self.call = call
+
+    def __call__(self, *arguments):
+        return self.call(*arguments)
+
+    def __setstate__(self, _):
+        raise _Refused("the file would change the reader itself")
 
 
 def _rebuild_tensor(storage, offset, shape, strides, *_) -> _Tensor:
@@ -102,10 +119,20 @@ def _rebuild_parameter(tensor, *_) -> _Tensor:
 
 _ALLOWED = {
     ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    ("torch._utils", "_rebuild_tensor_v2"): _Function(_rebuild_tensor),
+    ("torch._utils", "_rebuild_parameter"): _Function(_rebuild_parameter),
     ("torch", "Size"): tuple,
 }
+
+
+def _unpickle(file: io.BufferedIOBase) -> Any:
+    """The next pickle of a file; one that asks for more memory than it has opcodes is refused."""
+    start = file.tell()
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+        if opcode.name.endswith("PUT") and argument > count:
+            raise _Refused("a pickle with an impossible memo")
+    file.seek(start)
+    return _Unpickler(file).load()
 
 
 def _read_zip(archive: zipfile.ZipFile) -> Any:
@@ -113,6 +140,8 @@ def _read_zip(archive: zipfile.ZipFile) -> Any:
     pickles = [name for name in members if name.endswith("/data.pkl") or name == "data.pkl"]
     if len(pickles) != 1:
         raise _Refused("a zip archive without one data.pkl")
+    if members[pickles[0]].compress_type != zipfile.ZIP_STORED:
+        raise _Refused("a compressed data.pkl")
     folder = pickles[0].removesuffix("data.pkl")
     if folder + "byteorder" in members and archive.read(folder + "byteorder") != b"little":
         raise _Refused("a file of a big-endian machine")
@@ -124,18 +153,18 @@ def _read_zip(archive: zipfile.ZipFile) -> Any:
             raise _Refused(f"storage {storage.key} has another size than it claims")
         return np.frombuffer(archive.read(member), dtype)
 
-    return _resolve(_Unpickler(io.BytesIO(archive.read(pickles[0]))).load(), load)
+    return _resolve(_unpickle(io.BytesIO(archive.read(pickles[0]))), load, {})
 
 
 def _read_legacy(file: io.BufferedReader) -> Any:
-    if _Unpickler(file).load() != _LEGACY_MAGIC or _Unpickler(file).load() != _LEGACY_PROTOCOL:
+    if _unpickle(file) != _LEGACY_MAGIC or _unpickle(file) != _LEGACY_PROTOCOL:
         raise _Refused("not a PyTorch file")
-    if not _Unpickler(file).load().get("little_endian", True):
+    if not _unpickle(file).get("little_endian", True):
         raise _Refused("a file of a big-endian machine")
-    content = _Unpickler(file).load()
+    content = _unpickle(file)
     position = {}
-    dtypes = {storage.key: np.dtype(_DTYPES[storage.dtype]) for storage in _storages_in(content)}
-    for key in _Unpickler(file).load():  # after this list: for each key a count and the values
+    dtypes = {storage.key: np.dtype(_DTYPES[storage.dtype]) for storage in _storages_in(content, set())}
+    for key in _unpickle(file):  # after this list: for each key a count and the values
         (count,) = struct.unpack("<q", file.read(8))
         position[key] = file.tell(), count
         file.seek(count * dtypes[key].itemsize, io.SEEK_CUR)
@@ -148,25 +177,34 @@ def _read_legacy(file: io.BufferedReader) -> Any:
         dtype = dtypes[storage.key]
         return np.frombuffer(file.read(count * dtype.itemsize), dtype, count)
 
-    return _resolve(content, load)
+    return _resolve(content, load, {})
 
 
-def _storages_in(node: Any) -> list[_Storage]:
+def _storages_in(node: Any, seen: set[int]) -> list[_Storage]:
+    if id(node) in seen:
+        return []
+    seen.add(id(node))
     if isinstance(node, _Tensor):
         return [node.storage]
     children = node.values() if isinstance(node, dict) else node if isinstance(node, list | tuple) else ()
-    return [storage for child in children for storage in _storages_in(child)]
+    return [storage for child in children for storage in _storages_in(child, seen)]
 
 
-def _resolve(node: Any, load: Callable[[_Storage], np.ndarray]) -> Any:
-    """`node` with an array for each placeholder; arrays of one storage are copies, never views of one another."""
+def _resolve(node: Any, load: Callable[[_Storage], np.ndarray], done: dict[int, Any]) -> Any:
+    """`node` with an array for each placeholder; arrays of one storage are copies, never views of one another.
+
+    A container that occurs many times is resolved once (`done`, by identity), as it was written once.
+    """
     if isinstance(node, _Tensor):
         return _array(node, load(node.storage))
-    if isinstance(node, dict):
-        return {key: _resolve(value, load) for key, value in node.items()}
-    if isinstance(node, list | tuple):
-        return type(node)(_resolve(value, load) for value in node)
-    return node
+    if not isinstance(node, dict | list | tuple):
+        return node
+    if id(node) not in done:
+        if isinstance(node, dict):
+            done[id(node)] = {key: _resolve(value, load, done) for key, value in node.items()}
+        else:
+            done[id(node)] = type(node)(_resolve(value, load, done) for value in node)
+    return done[id(node)]
 
 
 def _array(tensor: _Tensor, values: np.ndarray) -> np.ndarray:

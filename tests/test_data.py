@@ -1,0 +1,204 @@
+import itertools
+import os
+
+import numpy as np
+import pytest
+import soundfile
+
+from hifigan_jax.data import iterate, read_whole, training_batches
+from hifigan_jax.errors import DataError
+from hifigan_jax.recordings import Corpus, Recording
+
+SEGMENT, HOP = 512, 256
+LENGTHS = (512, 513, 1000, 1500, 2000, 2500, 3000)
+
+
+@pytest.fixture
+def config(tiny_config):
+    return tiny_config.model_copy(update={"segment_size": SEGMENT, "batch_size": 2, "num_workers": 2})
+
+
+def write(path, integers):
+    soundfile.write(path, np.asarray(integers, np.int16), 22050)
+    return str(path)
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """Seven recordings whose every sample is another integer / 32768, so that each tells where it comes from.
+
+    Their peak is given as 0.95, so that scaling leaves them as they are.
+    """
+    starts = np.cumsum((1, *LENGTHS))
+    recordings = [
+        Recording(write(tmp_path / f"{number}.wav", np.arange(start, start + length)), length, 0.95)
+        for number, (start, length) in enumerate(zip(starts, LENGTHS, strict=False))
+    ]
+    return Corpus(tuple(recordings), ())
+
+
+def samples(batch):
+    """The integers of a batch [B, T]."""
+    return np.rint(batch.audio * 32768).astype(int)
+
+
+def recordings(batch):
+    """Which recording each row comes from."""
+    ends = np.cumsum((1, *LENGTHS))[1:]
+    return np.searchsorted(ends, samples(batch)[:, 0], side="right").tolist()
+
+
+def steps(corpus, config, count, start=0, **options):
+    return list(itertools.islice(iterate(training_batches(corpus, config, **options), start, config.num_workers), count))
+
+
+def assert_same(batches, others):
+    for batch, other in zip(batches, others, strict=True):
+        np.testing.assert_array_equal(batch.audio, other.audio)
+
+
+def test_a_row_is_a_piece_of_one_recording(corpus, config):
+    for batch in steps(corpus, config, 6):
+        assert batch.audio.shape == (2, SEGMENT)
+        assert batch.audio.dtype == np.float32
+        assert batch.mel is None
+        np.testing.assert_array_equal(np.diff(samples(batch)), 1)
+
+
+def test_a_batch_depends_on_seed_and_step_alone(corpus, config):
+    expected = steps(corpus, config, 12)
+    assert_same(steps(corpus, config, 12), expected)
+    batches = training_batches(corpus, config)
+    for step in (11, 3, 0, 7):
+        assert_same([batches[step]], [expected[step]])
+
+
+@pytest.mark.parametrize("start", [1, 2, 3, 7])
+def test_a_stream_can_start_anywhere(corpus, config, start):
+    assert_same(steps(corpus, config, 10 - start, start), steps(corpus, config, 10)[start:])
+
+
+def test_another_seed_gives_other_batches(corpus, config):
+    others = steps(corpus, config.model_copy(update={"seed": 1}), 6)
+    assert not all(
+        np.array_equal(batch.audio, other.audio) for batch, other in zip(steps(corpus, config, 6), others, strict=True)
+    )
+
+
+def test_no_recording_comes_twice_in_an_epoch_and_every_epoch_has_its_own_order(corpus, config):
+    assert corpus.batches_per_epoch(2) == 3
+    order = [number for batch in steps(corpus, config, 30) for number in recordings(batch)]
+    epochs = [tuple(order[start : start + 6]) for start in range(0, 60, 6)]
+    assert all(len(set(epoch)) == 6 for epoch in epochs)
+    assert len(set(epochs)) > 5
+    assert set(order) == set(range(7))  # what one epoch leaves out comes in another
+
+
+def test_every_epoch_has_its_own_crops(corpus, config):
+    first = [row[0] for batch in steps(corpus, config, 30) for row in samples(batch) if row[0] > sum(LENGTHS[:6])]
+    assert len(set(first)) > len(first) // 2
+
+
+def test_crops_reach_both_ends(corpus, config):
+    shortest_with_a_choice = corpus._replace(training=corpus.training[1:2])  # 513 samples: two crops
+    batches = steps(shortest_with_a_choice, config.model_copy(update={"batch_size": 1}), 20)
+    assert {samples(batch)[0, 0] for batch in batches} == {513, 514}
+
+
+def test_the_rows_of_two_processes_are_the_rows_of_one(corpus, config):
+    alone = steps(corpus, config, 9)
+    parts = [steps(corpus, config, 9, process=process, processes=2) for process in range(2)]
+    for batch, *halves in zip(alone, *parts, strict=True):
+        assert [half.audio.shape for half in halves] == [(1, SEGMENT)] * 2
+        together = np.concatenate([half.audio for half in halves])
+        np.testing.assert_array_equal(np.sort(together, axis=0), np.sort(batch.audio, axis=0))
+
+
+@pytest.mark.parametrize("threads", [0, 1, 5])
+def test_the_number_of_threads_does_not_matter(corpus, config, threads):
+    assert_same(steps(corpus, config.model_copy(update={"num_workers": threads}), 8), steps(corpus, config, 8))
+
+
+def one(recording, config):
+    """The first row for a corpus of this recording alone."""
+    config = config.model_copy(update={"batch_size": 1})
+    return training_batches(Corpus((recording,), ()), config)[0]
+
+
+def test_short_recordings_are_padded_with_zeros(tmp_path, config):
+    batch = one(Recording(write(tmp_path / "a.wav", range(1, 301)), 300, 0.95), config)
+    np.testing.assert_array_equal(samples(batch)[0], [*range(1, 301), *[0] * 212])
+
+
+def test_the_loudest_sample_of_the_file_becomes_0_95(tmp_path, config):
+    quiet = np.zeros(SEGMENT + 1000)
+    quiet[700], quiet[10] = -1000, 500
+    recording = Recording(write(tmp_path / "a.wav", quiet), quiet.size, 1000 / 32768)
+    whole, mel = read_whole(recording, config)
+    assert mel is None
+    np.testing.assert_allclose(whole[[700, 10, 0]], [-0.95, 0.475, 0], rtol=1e-6)
+    # A crop is scaled by the whole file's peak, not by its own.
+    batches = steps(Corpus((recording,), ()), config.model_copy(update={"batch_size": 1}), 30)
+    peaks = {round(float(np.abs(batch.audio).max()), 6) for batch in batches}
+    assert {0.0, 0.95} <= peaks <= {0.0, 0.475, 0.95}
+
+
+def test_digital_silence_stays_silence(tmp_path, config):
+    recording = Recording(write(tmp_path / "a.wav", np.zeros(600)), 600, 0.0)
+    assert not one(recording, config).audio.any()
+    assert not read_whole(recording, config)[0].any()
+
+
+@pytest.fixture
+def with_mels(corpus, config, tmp_path):
+    """The corpus with a mel for each recording, whose every frame holds the integer of the first sample it describes."""
+    recordings = []
+    for number, recording in enumerate(corpus.training):
+        frames = recording.frames // HOP
+        first = 1 + sum(LENGTHS[:number])
+        mel = np.broadcast_to(first + HOP * np.arange(frames), (80, frames)).astype(np.float32)
+        np.save(tmp_path / f"{number}.npy", mel)
+        recordings.append(recording._replace(mel_path=str(tmp_path / f"{number}.npy"), peak=0.5))
+    return Corpus(tuple(recordings), ()), config.model_copy(update={"fine_tuning": True})
+
+
+def test_mel_frame_i_belongs_to_samples_from_i_hops(with_mels):
+    for batch in steps(*with_mels, 15):
+        assert batch.mel.shape == (2, SEGMENT // HOP, 80)
+        assert batch.mel.dtype == np.float32
+        np.testing.assert_array_equal(samples(batch)[:, ::HOP], batch.mel[:, :, 0])  # unscaled, too
+
+
+def test_fine_tuning_crops_reach_both_ends(with_mels):
+    corpus, config = with_mels
+    longest = corpus._replace(training=corpus.training[-1:])  # 3000 samples, 11 frames, crops of 2
+    batches = steps(longest, config.model_copy(update={"batch_size": 1}), 100)
+    starts = {(samples(batch)[0, 0] - samples(batches[0])[0, 0]) % HOP for batch in batches}
+    assert starts == {0}
+    assert len({samples(batch)[0, 0] for batch in batches}) == 10
+
+
+def test_a_short_fine_tuning_recording_is_padded_with_silence(tmp_path, with_mels):
+    np.save(tmp_path / "a.npy", np.full((80, 1), 2, np.float32))
+    recording = Recording(write(tmp_path / "a.wav", range(1, 301)), 300, 0.5, str(tmp_path / "a.npy"))
+    batch = one(recording, with_mels[1])
+    np.testing.assert_allclose(batch.mel[0, :, 5], [2, -11.512925], rtol=1e-6)
+    np.testing.assert_array_equal(samples(batch)[0, [0, 255, 299, 300, 511]], [1, 256, 300, 0, 0])
+
+
+def test_a_whole_fine_tuning_utterance_is_as_long_as_its_mel(with_mels):
+    corpus, config = with_mels
+    audio, mel = read_whole(corpus.training[-1], config)
+    assert mel.shape == (11, 80)
+    np.testing.assert_array_equal(np.rint(audio * 32768)[::HOP], mel[:, 0])
+    assert audio.size == 11 * HOP
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_a_recording_that_vanishes_is_a_data_error_in_one_line(corpus, config, threads):
+    gone = corpus.training[3].path
+    stream = iterate(training_batches(corpus, config), 0, threads)
+    os.remove(gone)
+    with pytest.raises(DataError) as caught:
+        list(itertools.islice(stream, 12))
+    assert str(caught.value) == f"{gone}: can't be decoded: no such file"

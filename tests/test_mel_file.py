@@ -1,0 +1,178 @@
+import gc
+import os
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hifigan_jax.errors import DataError
+from hifigan_jax.mel_file import pad_with_silence, read_mel
+
+
+@pytest.fixture
+def mel(rng):
+    """A log-mel as the field stores it: (80, 7)."""
+    return rng.uniform(-11, 2, (80, 7)).astype(np.float32)
+
+
+def refusal(path, num_mels=80):
+    with pytest.raises(DataError) as caught:
+        read_mel(path, num_mels)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8", ">f4", ">f8"])
+def test_frames_come_first_in_float32(tmp_path, mel, dtype, batched):
+    stored = mel.astype(dtype)
+    np.save(tmp_path / "a.npy", stored[None] if batched else stored)
+    read = read_mel(tmp_path / "a.npy", 80)
+    assert read.dtype == np.float32
+    assert read.flags.c_contiguous
+    np.testing.assert_array_equal(read, stored.T.astype(np.float32))
+
+
+def test_fortran_order_is_read_alike(tmp_path, mel):
+    np.save(tmp_path / "a.npy", np.asfortranarray(mel))
+    np.testing.assert_array_equal(read_mel(tmp_path / "a.npy", 80), mel.T)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_what_was_read_does_not_change_with_the_file(tmp_path, mel, order):
+    np.save(tmp_path / "a.npy", np.asarray(mel, order=order))
+    read = read_mel(tmp_path / "a.npy", 80)
+    with open(tmp_path / "a.npy", "r+b") as file:
+        file.seek(-mel.nbytes, os.SEEK_END)
+        file.write(bytes(mel.nbytes))
+    np.testing.assert_array_equal(read, mel.T)
+    assert read.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((7, 80), "shape (7, 80), expected (80, frames); it looks transposed"),
+        ((1, 7, 80), "shape (1, 7, 80), expected (80, frames); it looks transposed"),
+        ((40, 7), "shape (40, 7), expected (80, frames)"),
+        ((2, 80, 7), "shape (2, 80, 7), expected (80, frames)"),
+        ((1, 1, 80, 7), "shape (1, 1, 80, 7), expected (80, frames)"),
+        ((80,), "shape (80,), expected (80, frames)"),
+        ((), "shape (), expected (80, frames)"),
+        ((80, 0), ""),
+        ((0, 80), ""),
+        ((0, 0), ""),
+    ],
+)
+def test_another_shape_is_refused(tmp_path, shape, words):
+    np.save(tmp_path / "a.npy", np.zeros(shape, np.float32))
+    assert words in refusal(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("dtype", ["int16", "int64", "bool", "complex64", "U3", "S3", "datetime64[s]", "f4,i4"])
+def test_another_kind_of_number_is_refused(tmp_path, dtype):
+    np.save(tmp_path / "a.npy", np.zeros((80, 3), dtype))
+    assert "float" in refusal(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinities_are_refused(tmp_path, mel, bad):
+    mel[3, 5] = bad
+    np.save(tmp_path / "a.npy", mel)
+    assert "NaN or infinite" in refusal(tmp_path / "a.npy")
+
+
+def test_what_float32_can_t_hold_is_refused_without_a_warning(tmp_path):
+    np.save(tmp_path / "a.npy", np.full((80, 3), 1e300))
+    assert "infinite" in refusal(tmp_path / "a.npy")
+
+
+def test_pickled_objects_are_never_loaded(tmp_path):
+    canary = tmp_path / "canary"
+
+    class Malicious:
+        def __reduce__(self):
+            return open, (str(canary), "w")
+
+    np.save(tmp_path / "a.npy", np.array([Malicious()], object))
+    refusal(tmp_path / "a.npy")
+    (tmp_path / "b.npy").write_bytes(pickle.dumps(Malicious()))
+    refusal(tmp_path / "b.npy")
+    assert not canary.exists()
+
+
+def npy(header, data=b"", version=b"\x01\x00"):
+    header += b"\n"
+    return b"\x93NUMPY" + version + len(header).to_bytes(2, "little") + header + data
+
+
+def header(shape, descr=b"'<f4'"):
+    return b"{'descr': " + descr + b", 'fortran_order': False, 'shape': " + shape + b", }"
+
+
+BAD_FILES = {
+    "empty": b"",
+    "text": b"-11.5 -11.5 -11.5\n",
+    "magic_only": b"\x93NUMPY",
+    "future_version": npy(header(b"(80, 1)"), bytes(320), version=b"\x09\x00"),
+    "no_data": npy(header(b"(80, 1)")),
+    "cut": npy(header(b"(80, 7)"), bytes(1000)),
+    "trillions_of_frames": npy(header(b"(80, 1000000000000)"), bytes(320)),
+    "more_frames_than_integers": npy(header(b"(80, 100000000000000000000000000000000)"), bytes(320)),
+    "negative": npy(header(b"(80, -1)"), bytes(320)),
+    "true": npy(header(b"(80, True)")),
+    "no_dictionary": npy(b"[1, 2]", bytes(320)),
+    "open_bracket": npy(b"{'descr': '<f4', 'shape': (80,", bytes(320)),
+    "open_string": npy(b"'''", bytes(320)),
+    "deep": npy(b"(" * 3000, bytes(320)),
+    "unknown_type": npy(header(b"(80, 1)", b"'<q9'"), bytes(320)),
+    "code": npy(b"__import__('os').abort()", bytes(320)),
+    "zip_magic": b"PK\x03\x04" + bytes(100),
+    "pickle": b"\x80\x04N.",
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_is_refused_by_name_in_one_line(tmp_path, name):
+    (tmp_path / "a.npy").write_bytes(BAD_FILES[name])
+    refusal(tmp_path / "a.npy")
+
+
+def test_an_archive_is_refused_and_closed_whatever_its_name(tmp_path, mel):
+    np.savez(tmp_path / "a.npz", mel)
+    (tmp_path / "a.npz").rename(tmp_path / "a.npy")
+    refusal(tmp_path / "a.npy")
+    gc.collect()  # an open file would be complained of
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    assert refusal(tmp_path / "absent.npy") == f"{tmp_path / 'absent.npy'}: can't be read: No such file or directory"
+    refusal(tmp_path)
+    with pytest.raises(DataError):
+        read_mel(str(tmp_path) + "/a\0b.npy", 80)
+
+
+@given(st.lists(st.tuples(st.integers(0, 127), st.integers(0, 255)), min_size=1, max_size=6), st.integers(0, 500))
+@settings(max_examples=200, deadline=None)
+def test_a_damaged_file_is_read_or_refused(tmp_path_factory, changes, cut):
+    path = tmp_path_factory.getbasetemp() / "damaged.npy"
+    np.save(path, np.zeros((80, 1), np.float32))
+    content = bytearray(path.read_bytes())
+    for position, value in changes:
+        content[position] = value
+    path.write_bytes(content[: max(len(content) - cut, 0)])
+    try:
+        read_mel(path, 80)
+    except DataError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017
+
+
+def test_padding_is_silence(mel):
+    padded = pad_with_silence(mel.T, 10)
+    assert padded.dtype == np.float32
+    np.testing.assert_array_equal(padded[:7], mel.T)
+    np.testing.assert_allclose(padded[7:], -11.512925, rtol=1e-7)
+    assert padded.shape == (10, 80)

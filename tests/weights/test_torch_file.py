@@ -1,0 +1,580 @@
+"""Files are assembled here opcode by opcode, so that no torch is needed and none of torch's own caution is in the way."""
+
+import contextlib
+import io
+import pathlib
+import pickle
+import struct
+import tracemalloc
+import zipfile
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hifigan_jax.errors import CheckpointError
+from hifigan_jax.weights import torch_file
+from hifigan_jax.weights.torch_file import read_torch_file
+
+STORAGES = {
+    "FloatStorage": np.float32,
+    "DoubleStorage": np.float64,
+    "HalfStorage": np.float16,
+    "BFloat16Storage": ml_dtypes.bfloat16,
+    "LongStorage": np.int64,
+    "IntStorage": np.int32,
+    "ShortStorage": np.int16,
+    "CharStorage": np.int8,
+    "ByteStorage": np.uint8,
+    "BoolStorage": np.bool_,
+}
+
+
+class Raw(bytes):
+    """Opcodes that stand for themselves."""
+
+
+class Global(NamedTuple):
+    """A name that the unpickler is asked for."""
+
+    module: str
+    name: str
+
+
+class Call(NamedTuple):
+    """A function called with arguments, and the state that is then put into the result."""
+
+    function: Any
+    arguments: tuple
+    state: Any = None
+
+
+class Tensor(NamedTuple):
+    """A tensor as torch lays it out: a view of a storage, which is a one-dimensional array here."""
+
+    storage: np.ndarray
+    offset: Any
+    shape: Any
+    strides: Any
+    kind: str = "FloatStorage"
+    claims: int | None = None
+
+
+def opcodes(node, storages, legacy):
+    """The pickle of `node` without its frame; meanwhile `storages` collects key -> array."""
+
+    def of(node):
+        return opcodes(node, storages, legacy)
+
+    match node:
+        case Raw():
+            return bytes(node)
+        case Global():
+            return f"c{node.module}\n{node.name}\n".encode()
+        case Call():
+            return of(node.function) + of(tuple(node.arguments)) + b"R" + (b"" if node.state is None else of(node.state) + b"b")
+        case Tensor():
+            key = next((key for key, known in storages.items() if known is node.storage), str(len(storages)))
+            storages[key] = node.storage
+            identity = ("storage", Global("torch", node.kind), key, "cpu", node.claims or node.storage.size, *([None] * legacy))
+            hooks = Call(Global("collections", "OrderedDict"), ())
+            arguments = (Raw(of(identity) + b"Q"), node.offset, node.shape, node.strides, False, hooks)
+            return of(Call(Global("torch._utils", "_rebuild_tensor_v2"), arguments))
+        case dict():
+            return b"}(" + b"".join(of(key) + of(value) for key, value in node.items()) + b"u"
+        case list():
+            return b"](" + b"".join(of(item) for item in node) + b"e"
+        case tuple():
+            return b"(" + b"".join(of(item) for item in node) + b"t"
+        case _:
+            return pickle.dumps(node, 2)[2:-1]
+
+
+def zip_file(content, edit=lambda members: None):
+    """The bytes of a .pth file as torch writes them since 1.6; `edit` may spoil the members."""
+    storages = {}
+    members = {"data.pkl": b"\x80\x02" + opcodes(content, storages, legacy=False) + b"."}
+    members |= {"byteorder": b"little", "version": b"3\n"}
+    members |= {f"data/{key}": values.tobytes() for key, values in storages.items()}
+    edit(members)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, value in members.items():
+            archive.writestr(f"archive/{name}", value)
+    return buffer.getvalue()
+
+
+def legacy_file(content, edit=lambda parts: None):
+    """The bytes of a .pth file as torch wrote them before; `edit` may spoil the parts."""
+    storages = {}
+    pickled = opcodes(content, storages, legacy=True)
+    parts = {
+        "magic": opcodes(0x1950A86A20F9469CFC6C, {}, True),
+        "protocol": opcodes(1001, {}, True),
+        "system": opcodes({"protocol_version": 1001, "little_endian": True}, {}, True),
+        "content": pickled,
+        "keys": opcodes(list(storages), {}, True),
+    }
+    edit(parts)
+    values = b"".join(struct.pack("<q", values.size) + values.tobytes() for values in storages.values())
+    return b"".join(b"\x80\x02" + part + b"." for part in parts.values()) + values
+
+
+FORMATS = {"zip": zip_file, "legacy": legacy_file}
+
+
+@pytest.fixture(params=FORMATS.values(), ids=FORMATS.keys())
+def file_of(request):
+    return request.param
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(content):
+        (tmp_path / "a.pth").write_bytes(content)
+        return read_torch_file(tmp_path / "a.pth")
+
+    return read
+
+
+@pytest.fixture
+def refusal(tmp_path, read):
+    def refusal(content):
+        with pytest.raises(CheckpointError) as caught:
+            read(content)
+        message = str(caught.value)
+        assert message.startswith(f"{tmp_path / 'a.pth'}: ")
+        assert len(message.splitlines()) == 1
+        return message
+
+    return refusal
+
+
+def whole(array, kind="FloatStorage"):
+    array = np.ascontiguousarray(array)
+    return Tensor(array.reshape(-1), 0, array.shape, tuple(stride // array.itemsize for stride in array.strides), kind)
+
+
+SIX = np.arange(6, dtype=np.float32)
+SOME = {"step": 7, "layer.weight": whole(SIX.reshape(2, 3)), "layer.bias": whole(SIX[:2] + 0.5)}
+
+
+# --- what is read ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "dtype"), STORAGES.items())
+def test_every_dtype_is_read_to_the_bit(file_of, read, kind, dtype):
+    values = np.array([[0, 1, 2], [3, 100, 5]]).astype(dtype)
+    array = read(file_of({"x": whole(values, kind)}))["x"]
+    assert array.dtype == dtype
+    np.testing.assert_array_equal(array, values)
+
+
+def test_numbers_and_containers_are_kept(file_of, read):
+    content = {"a": [1, 2.5, None, True, "text"], "b": (1, (2,)), 3: {"c": -(2**70)}}
+    assert read(file_of(content)) == content
+
+
+def test_a_state_dict_is_an_ordered_dict_with_metadata(file_of, read):
+    items = Raw(opcodes(Call(Global("collections", "OrderedDict"), ()), {}, False) + opcodes({"b": 1, "a": 2}, {}, False)[1:])
+    content = Raw(items + opcodes({"_metadata": {"version": 1}}, {}, False) + b"b")
+    assert list(read(file_of(content)).items()) == [("b", 1), ("a", 2)]
+
+
+def test_views_are_read_as_what_they_show(file_of, read):
+    content = {
+        "transposed": Tensor(SIX, 0, (3, 2), (1, 3)),
+        "row": Tensor(SIX, 3, (3,), (1,)),
+        "column": Tensor(SIX, 1, (2,), (3,)),
+        "scalar": Tensor(SIX, 5, (), ()),
+        "empty": Tensor(SIX, 0, (0, 3), (3, 1)),
+        "empty_at_the_end": Tensor(SIX, 6, (0,), (1,)),
+    }
+    arrays = read(file_of(content))
+    matrix = SIX.reshape(2, 3)
+    expected = {"transposed": matrix.T, "row": matrix[1], "column": matrix[:, 1], "scalar": np.float32(5)}
+    expected |= {"empty": np.zeros((0, 3)), "empty_at_the_end": np.zeros(0)}
+    for name, values in expected.items():
+        assert arrays[name].shape == values.shape
+        np.testing.assert_array_equal(arrays[name], values)
+
+
+def test_tensors_of_one_storage_become_independent(file_of, read):
+    arrays = read(file_of({"a": whole(SIX), "b": Tensor(SIX, 0, (6,), (1,))}))
+    arrays["a"][0] = 99
+    assert arrays["b"][0] == 0
+
+
+def test_parameters_are_tensors(file_of, read):
+    hooks = Call(Global("collections", "OrderedDict"), ())
+    parameter = Call(Global("torch._utils", "_rebuild_parameter"), (whole(SIX), True, hooks))
+    np.testing.assert_array_equal(read(file_of([parameter]))[0], SIX)
+
+
+def test_the_folder_in_the_archive_may_have_any_name(read):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(zip_file(SOME))) as source, zipfile.ZipFile(buffer, "w") as target:
+        for name in source.namelist():
+            target.writestr(name.replace("archive/", "g_00000001/"), source.read(name))
+    np.testing.assert_array_equal(read(buffer.getvalue())["layer.weight"], SIX.reshape(2, 3))
+
+
+# --- what is refused ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="absent.pth: can't be read: No such file or directory"):
+        read_torch_file(tmp_path / "absent.pth")
+    with pytest.raises(CheckpointError, match="can't be read: Is a directory"):
+        read_torch_file(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello\n", b"\x80\x02N.", b"PK\x05\x06" + bytes(18), b"<html></html>", bytes(1000)])
+def test_other_files_are_refused(refusal, content):
+    refusal(content)
+
+
+def test_a_file_cut_anywhere_is_refused(file_of, refusal):
+    content = file_of(SOME)
+    for length in range(0, len(content), 3):
+        refusal(content[:length])
+
+
+@contextlib.contextmanager
+def at_most(size):
+    """What takes more than `size` further bytes gets a MemoryError here (on Linux), and the machine stays usable."""
+    if not pathlib.Path("/proc/self/statm").exists():
+        yield
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+@given(st.sampled_from(list(FORMATS)), st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=5))
+@settings(max_examples=300, deadline=None)
+def test_a_damaged_file_is_read_or_refused(tmp_path_factory, name, changes):
+    content = bytearray(FORMATS[name](SOME))
+    for position, value in changes:
+        content[position % len(content)] = value
+    path = tmp_path_factory.getbasetemp() / "damaged.pth"
+    path.write_bytes(content)
+    try:
+        with at_most(2**28):
+            read_torch_file(path)
+    except CheckpointError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        Tensor(SIX, 0, (7,), (1,)),
+        Tensor(SIX, 1, (6,), (1,)),
+        Tensor(SIX, 6, (1,), (1,)),
+        Tensor(SIX, 0, (2, 3), (4, 1)),
+        Tensor(SIX, 0, (2,), (2**62,)),
+        Tensor(SIX, 0, (2**40,), (0,)),
+        Tensor(SIX, 0, (2**62, 0), (1, 1)),
+        Tensor(SIX, -1, (2,), (1,)),
+        Tensor(SIX, 5, (2,), (-1,)),
+        Tensor(SIX, 0, (-1,), (1,)),
+        Tensor(SIX, 0, (-1, -1), (1, 1)),
+        Tensor(SIX, 0, (2, 3), (1,)),
+        Tensor(SIX, 0, (2.0,), (1,)),
+        Tensor(SIX, 0, "23", "11"),
+        Tensor(SIX, None, (2,), (1,)),
+        Tensor(SIX, 0, (2,), (1,), "ComplexFloatStorage"),
+        Tensor(SIX, 0, (2,), (1,), claims=7),
+        Tensor(SIX, 0, (2,), (1,), claims=-1),
+        Tensor(SIX, 0, (2,), (1,), claims=2**62),
+        Tensor(SIX, 0, (2,), (1,), "LongStorage"),
+    ],
+)
+def test_a_tensor_that_its_storage_does_not_hold_is_refused(file_of, refusal, tensor):
+    refusal(file_of({"x": tensor}))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda members: members.pop("data/0"),
+        lambda members: members.pop("data.pkl"),
+        lambda members: members.update({"other/data.pkl": members["data.pkl"]}),
+        lambda members: members.update({"byteorder": b"big"}),
+        lambda members: members.update({"data/0": members["data/0"][:-1]}),
+        lambda members: members.update({"data.pkl": members["data.pkl"][:-1]}),
+    ],
+)
+def test_an_archive_with_wrong_members_is_refused(refusal, edit):
+    refusal(zip_file(SOME, edit))
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("magic", 1),
+        ("protocol", 1002),
+        ("system", {"little_endian": False}),
+        ("system", 3),
+        ("keys", []),
+        ("keys", ["1"]),
+        ("keys", ["9", "0"]),
+        ("keys", 5),
+    ],
+)
+def test_a_legacy_file_with_wrong_parts_is_refused(refusal, part, value):
+    refusal(legacy_file(SOME, lambda parts: parts.update({part: opcodes(value, {}, True)})))
+
+
+def test_views_of_storages_are_refused(refusal):
+    identity = ("storage", Global("torch", "FloatStorage"), "0", "cpu", 6, ("1", 0, 3))
+    assert "views of one another" in refusal(legacy_file(Raw(opcodes(identity, {}, True) + b"Q")))
+
+
+def test_messages_stay_one_line_whatever_the_file_says(refusal):
+    name = Raw(opcodes("os\npath", {}, True) + opcodes("sys\ntem", {}, True) + b"\x93")
+    assert "refused" in refusal(zip_file(name))
+    assert len(refusal(zip_file(Raw(opcodes("o" * 10_000, {}, True) * 2 + b"\x93")))) < 1000
+
+
+# --- malice ---------------------------------------------------------------------------------------------------------------------
+
+TOUCH = "open({canary!r}, 'w').close()"
+GADGETS = {
+    "posix.system": ("touch {canary}",),
+    "os.system": ("touch {canary}",),
+    "nt.system": ("echo > {canary}",),
+    "subprocess.Popen": (["touch", "{canary}"],),
+    "subprocess.check_output": (["touch", "{canary}"],),
+    "builtins.eval": (TOUCH,),
+    "builtins.exec": (TOUCH,),
+    "__builtin__.eval": (TOUCH,),
+    "builtins.open": ("{canary}", "w"),
+    "io.open": ("{canary}", "w"),
+    "builtins.getattr": (Global("os", "path"), "join"),
+    "builtins.__import__": ("os",),
+    "builtins.map": (Global("builtins", "eval"), [TOUCH]),
+    "builtins.object": (),
+    "importlib.import_module": ("os",),
+    "runpy._run_code": (TOUCH, {}),
+    "timeit.timeit": (TOUCH,),
+    "functools.partial": (Global("builtins", "eval"), TOUCH),
+    "operator.attrgetter": ("system",),
+    "operator.methodcaller": ("system", "touch {canary}"),
+    "pathlib.Path.touch": ("{canary}",),
+    "argparse.Namespace": (),
+    "codecs.encode": ("a", "latin1"),
+    "copyreg._reconstructor": (Global("builtins", "object"), Global("builtins", "object"), None),
+    "types.CodeType": (),
+    "numpy.core.multiarray._reconstruct": (Global("numpy", "ndarray"), (0,), b"b"),
+    "numpy._core.multiarray.scalar": (Global("numpy", "dtype"), b"\0"),
+    "numpy.load": ("{canary}",),
+    "pickle.loads": (b"N.",),
+    "torch.load": ("{canary}",),
+    "torch.storage._load_from_bytes": (b"N.",),
+    "torch._utils._rebuild_tensor": (),
+    "torch._utils._rebuild_tensor_v2.__globals__": (),
+    "torch.jit.load": ("{canary}",),
+    "torch.float32": (),
+    "torch.nn.modules.linear.Linear": (1, 1),
+    "collections.OrderedDict.fromkeys": ([1],),
+    "collections.defaultdict": (Global("builtins", "list"),),
+    "hifigan_jax.weights.torch_file._Tensor": (),
+}
+
+
+def filled(value, canary):
+    """The arguments of a gadget with the canary's path in them."""
+    if isinstance(value, str) and not isinstance(value, Global):
+        return value.format(canary=canary)
+    if type(value) in (list, tuple):
+        return type(value)(filled(item, canary) for item in value)
+    return value
+
+
+@pytest.mark.parametrize("gadget", GADGETS)
+def test_no_foreign_name_is_ever_called(tmp_path, file_of, refusal, gadget):
+    module, _, name = gadget.rpartition(".")
+    canary = tmp_path / "canary"
+    message = refusal(file_of({"x": Call(Global(module, name), filled(GADGETS[gadget], str(canary)))}))
+    assert f"refused: the file asks for {module}." in message
+    assert not canary.exists()
+
+
+def eval_call(canary):
+    return opcodes(Call(Global("builtins", "eval"), (TOUCH.format(canary=canary),)), {}, False)
+
+
+HIDING_PLACES = {
+    "alone": lambda call: Raw(call),
+    "as_a_key": lambda call: {Raw(call): 1},
+    "deep_inside": lambda call: [({"a": [{"b": (Raw(call),)}]},)],
+    "dropped_at_once": lambda call: Raw(call + b"0N"),
+    "as_a_shape": lambda call: Tensor(SIX, 0, Raw(call), (1,)),
+    "as_an_argument": lambda call: Call(Global("collections", "OrderedDict"), (Raw(call),)),
+    "as_a_state": lambda call: Call(Global("collections", "OrderedDict"), (), Raw(call)),
+    "as_a_storage": lambda call: Raw(call + b"Q"),
+    "as_a_storage_s_kind": lambda call: Raw(b"(" + opcodes("storage", {}, True) + call + b"tQ"),
+    "as_a_function": lambda call: Call(Raw(call), ()),
+}
+
+
+@pytest.mark.parametrize("place", HIDING_PLACES)
+def test_a_call_is_found_wherever_it_hides(tmp_path, file_of, refusal, place):
+    canary = tmp_path / "canary"
+    content = HIDING_PLACES[place](eval_call(canary))
+    if isinstance(content, dict):
+        content = Raw(b"}(" + next(iter(content)) + b"K\x01u")
+    assert "builtins.eval" in refusal(file_of(content))
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("part", ["magic", "protocol", "system", "content", "keys"])
+def test_no_part_of_a_legacy_file_is_trusted(tmp_path, refusal, part):
+    canary = tmp_path / "canary"
+    assert "builtins.eval" in refusal(legacy_file(SOME, lambda parts: parts.update({part: eval_call(canary)})))
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        b"(S'%s'\nibuiltins\neval\n",  # INST
+        b"(cbuiltins\neval\nS'%s'\no",  # OBJ
+        b"\x8c\x08builtins\x8c\x04eval\x93S'%s'\n\x85R",  # STACK_GLOBAL
+        b"cbuiltins\neval\nS'%s'\n\x85\x81",  # NEWOBJ
+        b"cbuiltins\neval\nS'%s'\n\x85}\x92",  # NEWOBJ_EX
+        b"\x82\x01S'%s'\n\x85R",  # EXT1
+    ],
+)
+def test_no_opcode_calls_what_is_not_allowed(tmp_path, file_of, refusal, call):
+    canary = tmp_path / "canary"
+    refusal(file_of(Raw(call % TOUCH.format(canary=str(canary)).replace("'", '"').encode())))
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("name", ["_rebuild_tensor_v2", "_rebuild_parameter"])
+def test_a_file_leaves_no_trace_in_the_reader(refusal, file_of, name):
+    function = torch_file._ALLOWED["torch._utils", name]
+    defaults = getattr(function, "__defaults__", None)
+    state = opcodes(({"polluted": 1}, {"__defaults__": (1, 2, 3, 4)}), {}, True)
+    try:
+        refusal(file_of(Raw(opcodes(Global("torch._utils", name), {}, True) + state + b"b")))
+        assert not hasattr(function, "polluted")
+        assert getattr(function, "__defaults__", None) == defaults
+    finally:
+        if hasattr(function, "polluted"):
+            del function.polluted
+            function.__defaults__ = defaults
+
+
+def test_a_list_that_holds_itself_is_refused(file_of, refusal):
+    refusal(file_of(Raw(b"]q\x00h\x00a")))
+
+
+def compressed(content):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", content)
+    return buffer.getvalue()
+
+
+BOMBS = {
+    "none": lambda: zip_file(SOME),
+    "doubled_13_times": lambda: zip_file(Raw(b"]" + b"2\x86" * 13)),
+    "a_far_memo": lambda: zip_file(Raw(b"Nr" + struct.pack("<I", 2**20))),
+    "compressed": lambda: compressed(b"\x8e" + struct.pack("<Q", 2**24) + bytes(2**24) + b"."),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_small_file_takes_little_memory(tmp_path, bomb):
+    (tmp_path / "a.pth").write_bytes(BOMBS[bomb]())
+    tracemalloc.start()
+    with contextlib.suppress(CheckpointError):
+        read_torch_file(tmp_path / "a.pth")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 5e5
+
+
+# --- files of torch itself ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[True, False], ids=["zip", "legacy"])
+def by_torch(request, tmp_path):
+    """Saves with torch and reads with our reader."""
+    torch = pytest.importorskip("torch")
+
+    def by_torch(content):
+        torch.save(content, tmp_path / "torch.pth", _use_new_zipfile_serialization=request.param)
+        return read_torch_file(tmp_path / "torch.pth")
+
+    return by_torch
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("dtype", [np.dtype(dtype).name for dtype in STORAGES.values()])
+def test_torch_s_dtypes(by_torch, dtype):
+    import torch
+
+    tensor = torch.tensor([[0, 1, 2], [3, 100, 5]]).to(getattr(torch, dtype))
+    array = by_torch({"x": tensor})["x"]
+    assert array.dtype.name == dtype
+    np.testing.assert_array_equal(array.astype(np.float64), tensor.double().numpy())
+
+
+@pytest.mark.parity
+def test_torch_s_views(by_torch):
+    import torch
+
+    base = torch.arange(24.0).reshape(2, 3, 4)
+    views = {
+        "base": base,
+        "transposed": base.transpose(0, 2),
+        "slice": base[1, 1:, ::2],
+        "scalar": base[1, 2, 3],
+        "empty": base[:, :0],
+        "channels_last": base[None].contiguous(memory_format=torch.channels_last),
+        "parameter": torch.nn.Parameter(base[0]),
+    }
+    arrays = by_torch(views)
+    for name, view in views.items():
+        assert arrays[name].shape == tuple(view.shape)
+        np.testing.assert_array_equal(arrays[name], view.detach().numpy())
+
+
+@pytest.mark.parity
+def test_torch_s_modules_and_optimizers(by_torch):
+    import torch
+
+    module = torch.nn.utils.parametrizations.weight_norm(torch.nn.Conv1d(3, 4, 5))
+    optimizer = torch.optim.AdamW(module.parameters())
+    module(torch.ones(1, 3, 9)).sum().backward()
+    optimizer.step()
+    read = by_torch({"generator": module.state_dict(), "optim_g": optimizer.state_dict(), "steps": 5, "epoch": -1})
+    assert (read["steps"], read["epoch"]) == (5, -1)
+    for name, tensor in module.state_dict().items():
+        np.testing.assert_array_equal(read["generator"][name], tensor.numpy())
+    state = optimizer.state_dict()["state"]
+    assert read["optim_g"]["state"].keys() == state.keys()
+    for number, moments in state.items():
+        np.testing.assert_array_equal(read["optim_g"]["state"][number]["exp_avg_sq"], moments["exp_avg_sq"].numpy())
+
+
+@pytest.mark.parity
+def test_a_whole_module_of_torch_is_refused(by_torch):
+    import torch
+
+    with pytest.raises(CheckpointError, match=r"refused: the file asks for torch\.nn\.modules\.linear\.Linear"):
+        by_torch(torch.nn.Linear(2, 2))
