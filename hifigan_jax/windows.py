@@ -39,7 +39,7 @@ def plan_windows(frames: int, context: int, sizes: tuple[int, ...]) -> list[Wind
 
 
 def _covers(frames: int, context: int, sizes: list[int]):
-    """How many windows of each size, largest first, with just enough of the last to cover the frames with overlaps of 2 context."""
+    """How many windows of each size, largest first, with just enough of the last to cover the frames."""
     if not sizes:
         return
     missing = frames - 2 * context
