@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import math
+import os
 import signal
 import time
 from pathlib import Path
@@ -287,4 +288,4 @@ def _open_run(config: Config) -> Path:
 
 def _fingerprint(corpus: Corpus) -> str:
     names = "\n".join(f"{Path(recording.path).name} {recording.frames}" for recording in corpus.training)
-    return hashlib.sha256(names.encode()).hexdigest()
+    return hashlib.sha256(os.fsencode(names)).hexdigest()

@@ -27,7 +27,7 @@ _LEAVES = {
 
 
 def generator_params(state_dict: Any) -> dict[str, Any]:
-    """The tree {conv_pre, ups_i, resblocks_i, conv_post} of float32 (v, g, bias) from a `g_*` file's 'generator'.
+    """The tree {conv_pre, ups_i, resblocks_i, conv_post} of (v, g, bias) from a `g_*` file's 'generator'.
 
     Accepts either spelling of weight norm, files whose weight norm was removed (v = kernel, g = its norm) and names that
     DistributedDataParallel prefixed. Raises CheckpointError for anything that is no HiFi-GAN generator.

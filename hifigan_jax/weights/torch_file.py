@@ -153,7 +153,8 @@ def _read_zip(archive: zipfile.ZipFile) -> Any:
             raise _Refused(f"storage {storage.key} has another size than it claims")
         return np.frombuffer(archive.read(member), dtype)
 
-    return _resolve(_unpickle(io.BytesIO(archive.read(pickles[0]))), load, {})
+    content = _unpickle(io.BytesIO(archive.read(pickles[0])))
+    return _Resolver(load, _storages_in(content, set())).resolve(content)
 
 
 def _read_legacy(file: io.BufferedReader) -> Any:
@@ -177,7 +178,7 @@ def _read_legacy(file: io.BufferedReader) -> Any:
         dtype = dtypes[storage.key]
         return np.frombuffer(file.read(count * dtype.itemsize), dtype, count)
 
-    return _resolve(content, load, {})
+    return _Resolver(load, _storages_in(content, set())).resolve(content)
 
 
 def _storages_in(node: Any, seen: set[int]) -> list[_Storage]:
@@ -190,21 +191,37 @@ def _storages_in(node: Any, seen: set[int]) -> list[_Storage]:
     return [storage for child in children for storage in _storages_in(child, seen)]
 
 
-def _resolve(node: Any, load: Callable[[_Storage], np.ndarray], done: dict[int, Any]) -> Any:
-    """`node` with an array for each placeholder; arrays of one storage are copies, never views of one another.
+class _Resolver:
+    """Puts an array in the place of each placeholder; arrays of one storage are copies, never views of one another.
 
-    A container that occurs many times is resolved once (`done`, by identity), as it was written once.
+    What occurs many times is resolved once, by identity, and all arrays together may hold four times what the storages hold: a
+    small file can name one storage a million times.
     """
-    if isinstance(node, _Tensor):
-        return _array(node, load(node.storage))
-    if not isinstance(node, dict | list | tuple):
-        return node
-    if id(node) not in done:
-        if isinstance(node, dict):
-            done[id(node)] = {key: _resolve(value, load, done) for key, value in node.items()}
-        else:
-            done[id(node)] = type(node)(_resolve(value, load, done) for value in node)
-    return done[id(node)]
+
+    def __init__(self, load: Callable[[_Storage], np.ndarray], storages: list[_Storage]):
+        sizes = {storage.key: storage.count * np.dtype(_DTYPES[storage.dtype]).itemsize for storage in storages}
+        self.load, self.left, self.done = load, 4 * sum(sizes.values()), {}
+
+    def resolve(self, node: Any) -> Any:
+        """`node` with arrays."""
+        if not isinstance(node, _Tensor | dict | list | tuple):
+            return node
+        if id(node) not in self.done:
+            if isinstance(node, _Tensor):
+                self.done[id(node)] = self._array(node)
+            elif isinstance(node, dict):
+                self.done[id(node)] = {key: self.resolve(value) for key, value in node.items()}
+            else:
+                self.done[id(node)] = type(node)(self.resolve(value) for value in node)
+        return self.done[id(node)]
+
+    def _array(self, tensor: _Tensor) -> np.ndarray:
+        values = self.load(tensor.storage)
+        if all(isinstance(n, int) and n >= 0 for n in tensor.shape):
+            self.left -= math.prod(tensor.shape) * values.itemsize
+        if self.left < 0:
+            raise _Refused("tensors far larger than what the file holds")
+        return _array(tensor, values)
 
 
 def _array(tensor: _Tensor, values: np.ndarray) -> np.ndarray:
