@@ -39,10 +39,10 @@ def main(options: argparse.Namespace) -> int:
     suffixes, ending = ({".npy"}, "_generated_e2e.wav") if from_mels else (audio.SUFFIXES, "_generated.wav")
     targets = _targets(_inputs(folder, output, suffixes), folder, output, ending)
     start = time.perf_counter()
-    compilations = _CompilationCount()
 
     from hifigan_jax.synthesis import Vocoder  # jax starts here
 
+    compilations = _CompilationCount()
     vocoder = Vocoder.from_pretrained(options.checkpoint_file, options.config)
     loaded = time.perf_counter()
     failed: list[HifiganError] = []
