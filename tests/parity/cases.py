@@ -71,7 +71,7 @@ CONFIGS = {
 }
 
 
-@functools.cache
+@functools.lru_cache(maxsize=3)
 def weights_of(model: str, dtype: str = "float32", large_biases: bool = False) -> Arrays:
     """The comparison's weights under the reference's names; `model` is a key of CONFIGS, "mpd" or "msd"."""
     shapes = json.loads((GOLDEN / "shapes.json").read_text())[model]

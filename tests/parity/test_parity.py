@@ -1,32 +1,31 @@
 """Ours against the reference: against its arrays as they were kept, and against the reference itself where torch is installed."""
 
-import functools
-
 import cases
 import numpy as np
 import pytest
 
 
-@functools.cache
-def ours(name):
-    return {key: np.asarray(array) for key, array in cases.CASES[name].ours().items()}
+@pytest.fixture(scope="module", params=cases.CASES)  # so that both tests of a case share its arrays and then let go of them
+def case(request):
+    case = cases.CASES[request.param]
+    return request.param, case, {key: np.asarray(array) for key, array in case.ours().items()}
 
 
-@pytest.mark.parametrize("name", cases.CASES)
-def test_ours_equals_the_kept_arrays_of_the_reference(name):
+def test_ours_equals_the_kept_arrays_of_the_reference(case):
+    name, case, ours = case
     with np.load(cases.GOLDEN / f"{name}.npz") as kept:
-        excerpts = cases.excerpts(ours(name))
+        excerpts = cases.excerpts(ours)
         assert kept.keys() == excerpts.keys()
         for key, theirs in kept.items():
-            cases.CASES[name].check(key, excerpts[key], theirs)
+            case.check(key, excerpts[key], theirs)
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("name", cases.CASES)
-def test_ours_equals_the_reference(name):
+def test_ours_equals_the_reference(case):
     pytest.importorskip("torch")
-    theirs = cases.CASES[name].reference()
-    assert theirs.keys() == ours(name).keys()
+    _, case, ours = case
+    theirs = case.reference()
+    assert theirs.keys() == ours.keys()
     for key, array in theirs.items():
-        assert ours(name)[key].shape == array.shape
-        cases.CASES[name].check(key, ours(name)[key], array)
+        assert ours[key].shape == array.shape
+        case.check(key, ours[key], array)
