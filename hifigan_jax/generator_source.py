@@ -111,7 +111,7 @@ def _check_shapes(params: dict[str, Any], config: Config, path: Path) -> None:
 
 def _first_difference(params: dict[str, Any], config: Config) -> str | None:
     generator = build_generator(config)
-    expected = jax.eval_shape(generator.init, jax.random.key(0), jnp.zeros((1, 8, config.num_mels)))["params"]
+    expected = jax.eval_shape(lambda: generator.init(jax.random.key(0), jnp.zeros((1, 8, config.num_mels))))["params"]
     flat = (traverse_util.flatten_dict(tree, sep="/") for tree in (params, expected))
     here, there = ({name: leaf.shape for name, leaf in leaves.items()} for leaves in flat)
     for name in sorted(here.keys() | there.keys()):

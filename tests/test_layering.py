@@ -18,7 +18,8 @@ LAYERS = [
     {"mel", "mel_file", "recordings", "data", "models.layers", "models.hifigan", "models.discriminators"}
     | {"weights", "weights.torch_file", "weights.jik876", "weights.pretrained"},
     {"models", "checkpoint", "generator_source"},
-    {"synthesis", "training", "training.state", "training.step", "training.logging", "training.validation", "training.loop"},
+    {"synthesis", "training", "training.state", "training.step", "training.stop", "training.logging", "training.validation"}
+    | {"training.loop"},
     {"", "cli", "cli.train", "cli.infer", "cli.convert"},
 ]
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -74,6 +75,31 @@ class MetricsLog:
                 pass  # the half line of a kill
         with written_whole(self._path) as temporary:
             Path(temporary).write_text("".join(kept), encoding="utf-8")
+
+
+class Timer:
+    """Seconds per batch since it was last asked, without the first batch of all, which waits for the compiler."""
+
+    def __init__(self):
+        self.first = True
+        self.restart()
+
+    def restart(self) -> None:
+        """Forgets the batches so far."""
+        self.since, self.batches = time.perf_counter(), 0
+
+    def count(self) -> None:
+        """One more batch."""
+        if self.first:
+            self.first = False
+            self.restart()
+        self.batches += 1
+
+    def seconds_per_batch(self) -> float:
+        """The mean since the last restart, and a restart."""
+        seconds = (time.perf_counter() - self.since) / max(self.batches, 1)
+        self.restart()
+        return seconds
 
 
 def _tensorboard(folder: Path, step: int):

@@ -4,8 +4,6 @@ import hashlib
 import logging
 import math
 import os
-import signal
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,9 +18,10 @@ from hifigan_jax.generator_source import load_generator
 from hifigan_jax.mel import input_mel, loss_mel
 from hifigan_jax.models import build_discriminator, build_generator
 from hifigan_jax.recordings import Corpus, load_corpus
-from hifigan_jax.training.logging import MetricsLog, progress_line, tagged
+from hifigan_jax.training.logging import MetricsLog, Timer, progress_line, tagged
 from hifigan_jax.training.state import TrainState, adamw, from_parts, initial_state, to_parts
 from hifigan_jax.training.step import AXIS, make_train_step
+from hifigan_jax.training.stop import StopRequest
 from hifigan_jax.training.validation import Validator
 
 logger = logging.getLogger(__name__)
@@ -82,7 +81,7 @@ class Run:
         self.log = MetricsLog(folder, self.at.step) if self.writes else None
         self.validator = Validator(config, corpus.validation, self.log) if self.writes else None
 
-    def go(self, stop: "StopRequest") -> None:
+    def go(self, stop: StopRequest) -> None:
         """Steps until the end."""
         self._introduce()
         if self._finished():
@@ -91,7 +90,7 @@ class Run:
         batches = data.training_batches(self.corpus, self.config, jax.process_index(), jax.process_count())
         place = self.at.epoch * self.per_epoch + self.at.batch_in_epoch
         stream = data.iterate(batches, place, self.config.num_workers)
-        row, timer = None, _Timer()
+        row, timer = None, Timer()
         if self.at.step == 0:
             self._validate()
         while not self._finished() and not stop.requested:
@@ -105,7 +104,7 @@ class Run:
             self.at = self._next_position()
             row = (self.at, metrics)
             if self._due(self.config.validation_interval) or self._due(self.config.checkpoint_interval):
-                self._report(*row, timer)
+                self._report(*row, timer, resting=True)
                 row = None
                 if self._due(self.config.validation_interval):
                     self._validate()
@@ -114,9 +113,9 @@ class Run:
                 timer.restart()
         self._end(row, timer, stop)
 
-    def _end(self, row, timer: "_Timer", stop: "StopRequest") -> None:
+    def _end(self, row, timer: Timer, stop: StopRequest) -> None:
         if row is not None:
-            self._report(*row, timer, last=True)
+            self._report(*row, timer, resting=True)
         if stop.requested:
             logger.info("stopping at step %d, as asked", self.at.step)
         elif not self._due(self.config.validation_interval):
@@ -126,10 +125,10 @@ class Run:
         if self.log:
             self.log.close()
 
-    def _report(self, at: Position, metrics: dict[str, jax.Array], timer: "_Timer", last: bool = False) -> None:
-        prints, writes = at.step % self.config.stdout_interval == 0, at.step % self.config.summary_interval == 0 or last
-        checkpoints = at.step % self.config.checkpoint_interval == 0 or last
-        if not (prints or writes or checkpoints):
+    def _report(self, at: Position, metrics: dict[str, jax.Array], timer: Timer, resting: bool = False) -> None:
+        """Prints and writes what is due at `at`; where the run rests, to validate, to save or to end, it always writes."""
+        prints, writes = at.step % self.config.stdout_interval == 0, at.step % self.config.summary_interval == 0 or resting
+        if not (prints or writes):
             return
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         bad = [name for name, value in values.items() if not math.isfinite(value)]
@@ -218,51 +217,6 @@ class Run:
             self.per_epoch,
             len(self.corpus.validation),
         )
-
-
-class StopRequest:
-    """While it is entered, the first SIGINT, SIGTERM or SIGUSR1 sets `requested`; a second one ends the program at once."""
-
-    SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
-
-    def __init__(self):
-        self.requested = False
-
-    def __enter__(self) -> "StopRequest":
-        self._before = {number: signal.signal(number, self._ask) for number in self.SIGNALS}
-        return self
-
-    def __exit__(self, *_) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number, _) -> None:
-        if self.requested:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        self.requested = True
-
-
-class _Timer:
-    """Seconds per batch since it was last asked, without the first batch of all, which waits for the compiler."""
-
-    def __init__(self):
-        self.first = True
-        self.restart()
-
-    def restart(self) -> None:
-        self.since, self.batches = time.perf_counter(), 0
-
-    def count(self) -> None:
-        if self.first:
-            self.first = False
-            self.restart()
-        self.batches += 1
-
-    def seconds_per_batch(self) -> float:
-        seconds = (time.perf_counter() - self.since) / max(self.batches, 1)
-        self.restart()
-        return seconds
 
 
 def _mesh_over_all_devices(config: Config) -> Mesh:

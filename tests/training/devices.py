@@ -4,7 +4,6 @@ import json
 import sys
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
@@ -18,20 +17,31 @@ from hifigan_jax.training.step import AXIS, make_train_step
 
 CONFIG = load_config(
     packaged_config("config_v3"),
-    {"upsample_initial_channel": 32, "discriminator_channel_mult": 0.125, "batch_size": 8, "segment_size": 4096},
+    {
+        "upsample_initial_channel": 16,
+        "resblock_kernel_sizes": [3],
+        "resblock_dilation_sizes": [[1, 2]],
+        "discriminator_channel_mult": 0.125,
+        "batch_size": 8,
+        "segment_size": 2048,
+    },
 )
 
 
-def gradients(devices: int, dtype: str):
+def start(dtype: str):
+    """A state in `dtype`; its random values are drawn in float32 for both."""
+    models = build_generator(CONFIG), build_discriminator(CONFIG)
+    state = jax.device_get(jax.jit(lambda: initial_state(*models, lambda rate: optax.sgd(1.0), CONFIG))())
+    jax.config.update("jax_enable_x64", dtype == "float64")
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if leaf.dtype == np.float32 else leaf, state)
+
+
+def gradients(before, devices: int):
     """The gradients of both players by (before - after) / rate, and how many collectives the program holds."""
     mesh = jax.make_mesh((devices,), (AXIS,), (AxisType.Auto,), devices=jax.devices()[:devices])
-    generator, discriminator = build_generator(CONFIG), build_discriminator(CONFIG)
-    state = jax.jit(lambda: initial_state(generator, discriminator, lambda rate: optax.sgd(1.0), CONFIG))()
-    state = jax.tree.map(lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, state)
-    before = jax.device_get(state)
     step = make_train_step(
-        generator=generator,
-        discriminator=discriminator,
+        generator=build_generator(CONFIG),
+        discriminator=build_discriminator(CONFIG),
         optimizer=lambda rate: optax.sgd(1.0),
         input_mel=input_mel(CONFIG),
         loss_mel=loss_mel(CONFIG),
@@ -40,8 +50,9 @@ def gradients(devices: int, dtype: str):
         batches_per_epoch=10,
         mesh=mesh,
     )
-    audio = np.random.RandomState(0).normal(0, 0.1, (CONFIG.batch_size, CONFIG.segment_size)).astype(dtype)
-    state = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
+    audio = np.random.RandomState(0).normal(0, 0.1, (CONFIG.batch_size, CONFIG.segment_size))
+    audio = audio.astype(jax.tree.leaves(before.generator.params)[0].dtype)
+    state = jax.device_put(before, NamedSharding(mesh, PartitionSpec()))
     batch = Batch(jax.device_put(audio, NamedSharding(mesh, PartitionSpec(AXIS))), None)
     compiled = step.lower(state, batch).compile()
     after, _ = compiled(state, batch)
@@ -57,11 +68,11 @@ def difference(before, after) -> np.ndarray:
 
 
 def main(dtype: str, numbers: list[int]) -> None:
-    jax.config.update("jax_enable_x64", dtype == "float64")
-    alone, *_ = gradients(1, dtype)
+    before = start(dtype)
+    alone, *_ = gradients(before, 1)
     rows = []
     for devices in numbers:
-        moved, reduces, gathers = gradients(devices, dtype)
+        moved, reduces, gathers = gradients(before, devices)
         distance = {name: np.linalg.norm(moved[name] - alone[name]) / np.linalg.norm(alone[name]) for name in moved}
         rows.append({"devices": devices, "all_reduces": reduces, "all_gathers": gathers, **distance})
     print(json.dumps(rows))

@@ -11,7 +11,7 @@ PROGRAM = pathlib.Path(__file__).with_name("devices.py")
 
 @pytest.mark.parametrize(
     ("dtype", "numbers", "of_discriminator", "of_generator"),
-    [("float32", ["2", "8"], 1e-5, 2e-4), ("float64", ["4"], 1e-9, 1e-9)],
+    [("float32", ["2", "4", "8"], 1e-5, 2e-4), ("float64", ["4"], 1e-9, 1e-9)],
 )
 def test_any_number_of_devices_finds_the_gradients_of_one(dtype, numbers, of_discriminator, of_generator):
     environment = os.environ | {"JAX_NUM_CPU_DEVICES": "8"}

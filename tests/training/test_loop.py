@@ -21,8 +21,6 @@ ROOT = pathlib.Path(__file__).parents[2]
 def config(tiny_config):
     return tiny_config.model_copy(
         update={
-            "discriminators": ("mpd", "msd"),
-            "discriminator_channel_mult": 0.125,
             "input_wavs_dir": str(ROOT / "samples"),
             "input_training_file": str(ROOT / "samples" / "training.txt"),
             "input_validation_file": str(ROOT / "samples" / "validation.txt"),
@@ -54,6 +52,7 @@ def run_of(config, tmp_path, name, *stops):
 
 
 def test_a_resumed_run_is_the_run_that_never_stopped_bit_for_bit(config, tmp_path, capfd):
+    config = config.model_copy(update={"discriminators": ("mpd", "msd"), "discriminator_channel_mult": 0.125})
     straight = run_of(config, tmp_path, "straight", 6)
     resumed = run_of(config, tmp_path, "resumed", 4, 6)  # three batches an epoch: it stops in the middle of the second
     of_straight, of_resumed = leaves(straight, 6), leaves(resumed, 6)
@@ -74,6 +73,13 @@ def test_metrics_carry_the_names_of_tensorboard(config, tmp_path):
     assert {"training/gen_loss_total", "training/mel_spec_error", "training/batch_seconds"} <= rows[1].keys()
     assert all(isinstance(value, float) for row in rows for key, value in row.items() if key != "step")
     assert any((run / "logs").iterdir())
+
+
+@pytest.mark.parametrize("interval", ["validation_interval", "checkpoint_interval", None])
+def test_the_last_step_is_written_whatever_else_is_due(interval, config, tmp_path):
+    intervals = dict.fromkeys(("summary_interval", "validation_interval", "checkpoint_interval"), 100)
+    run = run_of(config.model_copy(update=intervals | ({interval: 1} if interval else {})), tmp_path, "run", 2)
+    assert [line["step"] for line in lines(run) if "training/gen_loss_total" in line][-1] == 2
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(config, tmp_path, caplog):
