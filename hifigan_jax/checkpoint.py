@@ -125,7 +125,7 @@ def clear_leftovers(run: Path) -> None:
 
 def check_same_model(folder: Path, config: Config) -> None:
     """Raises CheckpointError, naming the keys, if the checkpoint belongs to another model or mel than `config` describes."""
-    stored = load_config(folder / "config.json")
+    stored = load_config(folder / "config.json", unknown_keys="ignore")
     differing = [key for key in MODEL_KEYS if getattr(stored, key) != getattr(config, key)]
     if differing:
         details = ", ".join(f"{key} {getattr(stored, key)} there, {getattr(config, key)} here" for key in differing)

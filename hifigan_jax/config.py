@@ -69,6 +69,7 @@ class Config(pydantic.BaseModel):
     adam_b2: Annotated[Real, Field(ge=0, lt=1)] = 0.99
     weight_decay: Annotated[Real, Field(ge=0, le=1)] = 0.01
     loss_weights: dict[str, Annotated[Real, Field(ge=0, le=1e6)]] = LOSS_WEIGHTS
+    adversarial_from_step: Index = 0  # until then the generator learns from the mel loss alone, while discriminators catch up
     seed: Index = 1234
 
     # Data
@@ -166,8 +167,24 @@ def load_config(
     and a misspelt one that matters is missed anyway. Raises UsageError, one line that names the file or flag, the key, what is
     wrong and how to mend it.
     """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path}: can't be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"{path}: not a JSON file: {error}") from None
+    return parse_config(text, path, overrides, unknown_keys)
+
+
+def parse_config(
+    text: str,
+    path: str | Path,
+    overrides: Mapping[str, Any] | None = None,
+    unknown_keys: Literal["refuse", "ignore"] = "refuse",
+) -> Config:
+    """`load_config` of a JSON text; `path` is where it came from. Raises UsageError."""
     overrides = dict(overrides or {})
-    content = _read_json(path)
+    content = _json_object(text, path)
     foreign = content.keys() - Config.model_fields - set(IGNORED_KEYS) if unknown_keys == "ignore" else set()
     if foreign:
         logger.info("%s: unknown keys, ignored: %s", path, ", ".join(sorted(foreign)))
@@ -200,11 +217,9 @@ def packaged_config(name: str) -> Path:
     return (installed if installed.is_dir() else source_tree) / f"{name}.json"
 
 
-def _read_json(path: str | Path) -> dict[str, Any]:
+def _json_object(text: str, path: str | Path) -> dict[str, Any]:
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: can't be read: {error.strerror}") from None
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not a JSON file: {error}") from None
     if not isinstance(content, dict):

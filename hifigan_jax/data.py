@@ -45,8 +45,8 @@ def read_whole(recording: Recording, config: Config) -> tuple[np.ndarray, np.nda
     samples = _scaled(audio.read_audio(recording.path)[0], recording, config)
     if recording.mel_path is None:
         return samples, None
-    mel = mel_file.read_mel(recording.mel_path, config.num_mels)
-    return samples[: mel.shape[0] * config.hop_size], mel
+    mel, start = _mel_and_start(recording, config)
+    return samples[start : start + mel.shape[0] * config.hop_size], mel
 
 
 class _Crop:
@@ -61,12 +61,21 @@ class _Crop:
             start = int(rng.integers(0, max(recording.frames - length, 0) + 1))
             mel = None
         else:
-            whole = mel_file.read_mel(recording.mel_path, self.config.num_mels)
+            whole, start = _mel_and_start(recording, self.config)
             first = int(rng.integers(0, max(whole.shape[0] - length // hop, 0) + 1))
-            start = first * hop
+            start += first * hop
             mel = mel_file.pad_with_silence(whole[first : first + length // hop], length // hop)
         segment = audio.read_segment(recording.path, start, length)
         return Batch(_scaled(segment, recording, self.config), mel)
+
+
+def _mel_and_start(recording: Recording, config: Config) -> tuple[np.ndarray, int]:
+    """The mel [F, M] of a recording and the first sample that its frame 0 describes; all its frames lie within the recording."""
+    mel = mel_file.read_mel(recording.mel_path, config.num_mels)
+    if not recording.centred:
+        return mel, 0
+    start = config.hop_size - config.hop_size // 2  # of frame 1; half of frame 0 lies before the recording
+    return mel[1 : 1 + (recording.frames - start) // config.hop_size], start
 
 
 def _scaled(samples: np.ndarray, recording: Recording, config: Config) -> np.ndarray:

@@ -1,6 +1,7 @@
 """From whatever names a trained generator to its configuration and parameters.
 
-A named model, a .pth file of the reference, a folder with the reference's `g_*` files, a run of ours or one of its steps.
+A named model, a .pth file of the reference, a safetensors file, a folder with the reference's `g_*` files, a run of ours or one
+of its steps.
 """
 
 import logging
@@ -12,11 +13,12 @@ import jax.numpy as jnp
 from flax import traverse_util
 
 from hifigan_jax import checkpoint
-from hifigan_jax.config import Config, load_config, packaged_config
+from hifigan_jax.config import Config, load_config, packaged_config, parse_config
 from hifigan_jax.errors import CheckpointError
 from hifigan_jax.models import build_generator
 from hifigan_jax.weights.jik876 import generator_params
 from hifigan_jax.weights.pretrained import PRETRAINED, pretrained_file
+from hifigan_jax.weights.safetensors_file import is_safetensors, read_safetensors
 from hifigan_jax.weights.torch_file import read_torch_file
 
 logger = logging.getLogger(__name__)
@@ -35,22 +37,23 @@ class Generator(NamedTuple):
 def load_generator(source: str | Path, config: str | Path | None = None) -> Generator:
     """The generator that `source` names: a path, or the name of a pretrained model where no such path exists.
 
-    `config` names its JSON; else that of a .pth file is config.json beside it, else the only *.json beside it, else it is
-    recognised from the shapes of the tensors among V1, V2 and V3. Raises CheckpointError (UsageError for a bad JSON).
+    `config` names its JSON; else that of a safetensors file is inside it, that of a .pth file is config.json beside it, else the
+    only *.json beside it, else it is recognised from the shapes of the tensors among V1, V2 and V3. Raises CheckpointError
+    (UsageError for a bad JSON).
     """
     path = Path(source)
     if not path.exists():
         known = pretrained_file(str(source))
-        return _from_torch_file(known, config or packaged_config(PRETRAINED[str(source)].config))
+        return _from_file(known, config or packaged_config(PRETRAINED[str(source)].config))
     if path.is_file():
-        return _from_torch_file(path, config)
+        return _from_file(path, config)
     if (path / "manifest.json").is_file():
         return _from_step(path, config)
     run = path.parent if path.resolve().name == checkpoint.FOLDER else path
     if found := checkpoint.steps(run, checkpoint.GENERATOR):
         return _newest_good(found, config)
     if files := sorted(path.glob("g_*")):
-        return _from_torch_file(files[-1], config)
+        return _from_file(files[-1], config)
     raise CheckpointError(f"{path}: holds no checkpoint (neither {checkpoint.FOLDER}/ nor g_* files)")
 
 
@@ -70,22 +73,28 @@ def _from_step(folder: Path, config: str | Path | None) -> Generator:
     return Generator(resolved, params, str(folder))
 
 
-def _from_torch_file(path: Path, config: str | Path | None) -> Generator:
-    content = read_torch_file(path)
-    if isinstance(content, dict) and ("mpd" in content or "msd" in content):
-        raise CheckpointError(f"{path}: holds discriminators and optimizers: give the g_* file of the same step")
-    state_dict = content["generator"] if isinstance(content, dict) and "generator" in content else content
+def _from_file(path: Path, config: str | Path | None) -> Generator:
+    state_dict, embedded = read_safetensors(path) if is_safetensors(path) else (_generator_in(path), None)
     try:
         params = generator_params(state_dict)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
     params = jax.tree.map(lambda leaf: leaf.astype("float32"), params)
-    config = config or _config_beside(path)
-    if config is None:
+    if config is None and embedded is not None:
+        resolved = parse_config(embedded, path, unknown_keys="ignore")
+    elif found := config or _config_beside(path):
+        resolved = load_config(found, unknown_keys="ignore")
+    else:
         return Generator(_recognise(params, path), params, str(path))
-    resolved = load_config(config, unknown_keys="ignore")
     _check_shapes(params, resolved, path)
     return Generator(resolved, params, str(path))
+
+
+def _generator_in(path: Path) -> Any:
+    content = read_torch_file(path)
+    if isinstance(content, dict) and ("mpd" in content or "msd" in content):
+        raise CheckpointError(f"{path}: holds discriminators and optimizers: give the g_* file of the same step")
+    return content["generator"] if isinstance(content, dict) and "generator" in content else content
 
 
 def _config_beside(path: Path) -> Path | None:

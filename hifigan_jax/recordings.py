@@ -1,9 +1,10 @@
 """Which recordings a run has: file lists and folders, and an index of what must be known of each file."""
 
+import functools
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -16,12 +17,17 @@ logger = logging.getLogger(__name__)
 
 
 class Recording(NamedTuple):
-    """One file, with what must be known of it before any of it is read: its length in samples and its largest |sample|."""
+    """One file, with what must be known of it before any of it is read: its length in samples and its largest |sample|.
+
+    When fine-tuning, its mel's file too, and whether that mel is framed as Tacotron 2 does: frame i centred on sample i hop_size,
+    not on (i + 1/2) hop_size, and one frame more.
+    """
 
     path: str
     frames: int
     peak: float
     mel_path: str | None = None
+    centred: bool = False
 
 
 class Corpus(NamedTuple):
@@ -38,11 +44,16 @@ class Corpus(NamedTuple):
 def load_corpus(config: Config, index_path: Path) -> Corpus:
     """Finds the run's recordings and inspects each of them once; what was learnt is kept in `index_path`.
 
-    Unreadable files are named and left out. Raises DataError where a file has another sampling rate, where none is left, and
-    where there are fewer than one batch.
+    Unreadable files are named and left out. Raises DataError where a file has another sampling rate, where none is left, where
+    there are fewer than one batch, and where a mel to fine-tune on doesn't belong to its recording.
     """
     training, validation = list_recordings(config)
-    infos = _inspect_all(sorted({*training, *validation}), index_path)
+    entries, failed = _inspect_all(sorted({*training, *validation}), index_path, _inspect, len(audio.AudioInfo._fields))
+    infos = {path: audio.AudioInfo(*entry) for path, entry in entries.items()}
+    for error in failed[:10]:
+        logger.warning("left out: %s", error)
+    if failed:
+        logger.warning("%d of %d recordings can't be used and are left out", len(failed), len(failed) + len(infos))
     for path, info in infos.items():
         if info.sampling_rate != config.sampling_rate:
             raise DataError(
@@ -50,14 +61,14 @@ def load_corpus(config: Config, index_path: Path) -> Corpus:
                 " or set sampling_rate"
             )
     reflected = max((config.n_fft - config.hop_size) // 2 + 1, config.hop_size)  # a whole utterance's mel needs as many samples
-    corpus = Corpus(_recordings(training, infos, config, config.hop_size), _recordings(validation, infos, config, reflected))
+    corpus = Corpus(_recordings(training, infos, config.hop_size), _recordings(validation, infos, reflected))
     if not corpus.training or not corpus.validation:
         raise DataError(f"{config.input_wavs_dir}: no readable recording is left to train on and one to validate on")
     if len(corpus.training) < config.batch_size:
         raise DataError(
             f"batch_size {config.batch_size} is larger than the {len(corpus.training)} training recordings: lower it or add some"
         )
-    return corpus
+    return _with_mels(corpus, config, index_path.with_name("mels.json")) if config.fine_tuning else corpus
 
 
 def list_recordings(config: Config) -> tuple[list[str], list[str]]:
@@ -123,52 +134,78 @@ def _locate(name: str, folder: Path) -> str:
     return str(flac if flac.is_file() else path.with_name(path.name + ".wav"))
 
 
-def _recordings(
-    paths: Sequence[str], infos: dict[str, audio.AudioInfo], config: Config, shortest: int
-) -> tuple[Recording, ...]:
+def _recordings(paths: Sequence[str], infos: dict[str, audio.AudioInfo], shortest: int) -> tuple[Recording, ...]:
     recordings = []
     for path in paths:
         if path not in infos:
             continue
-        info, mel_path = infos[path], None
+        info = infos[path]
         if info.frames < shortest:
             logger.warning("left out: %s: %d samples, fewer than %d", path, info.frames, shortest)
             continue
-        if config.fine_tuning:
-            mel_path = os.path.join(config.input_mels_dir, Path(path).stem + ".npy")
-            frames = mel_file.read_mel(mel_path, config.num_mels).shape[0]
-            if frames != info.frames // config.hop_size:
-                raise DataError(
-                    f"{mel_path}: {frames} frames, but {path} has {info.frames // config.hop_size}: make it with hop_size"
-                    f" {config.hop_size}"
-                )
-        recordings.append(Recording(path, info.frames, info.peak, mel_path))
+        recordings.append(Recording(path, info.frames, info.peak))
     return tuple(recordings)
 
 
-def _inspect_all(paths: Sequence[str], index_path: Path) -> dict[str, audio.AudioInfo]:
-    """What is known of each readable file; files are read only where size or time differ from the index's."""
-    known = _read_index(index_path)
+def _with_mels(corpus: Corpus, config: Config, index_path: Path) -> Corpus:
+    """Each recording with its mel, `<stem>.npy` in input_mels_dir; every mel that doesn't fit is named before any is used.
+
+    A mel has a frame for each hop_size samples. If all have one more, they are taken to be framed as Tacotron 2 does it.
+    """
+    recordings = {recording.path: recording for recording in (*corpus.training, *corpus.validation)}
+    mels = {path: os.path.join(config.input_mels_dir, Path(path).stem + ".npy") for path in recordings}
+    known, problems = _inspect_all(sorted(set(mels.values())), index_path, functools.partial(_inspect_mel, config.num_mels), 1)
+    expected = {path: recording.frames // config.hop_size for path, recording in recordings.items() if mels[path] in known}
+    centred = bool(expected) and all(known[mels[path]][0] == frames + 1 for path, frames in expected.items())
+    if centred:
+        logger.info(
+            "%s: every mel has one frame more than its recording: taken as centred on sample i x hop_size, as Tacotron 2 does it;"
+            " frame 0 is cut and the audio starts %d samples later",
+            *(config.input_mels_dir, config.hop_size - config.hop_size // 2),
+        )
+    for path, frames in expected.items():
+        has = known[mels[path]][0]
+        if has != frames + centred:
+            problems.append(
+                DataError(f"{mels[path]}: {has} frames, but {path} has {frames}: make it with hop_size {config.hop_size}")
+            )
+    if len(problems) > 1:
+        for error in problems:
+            logger.error("%s", error)
+        raise DataError(f"{config.input_mels_dir}: {len(problems)} of {len(mels)} mels, named above, can't be used: mend them")
+    for error in problems:
+        raise error
+
+    def paired(recording: Recording) -> Recording:
+        return recording._replace(mel_path=mels[recording.path], centred=centred)
+
+    return Corpus(tuple(map(paired, corpus.training)), tuple(map(paired, corpus.validation)))
+
+
+def _inspect_all(
+    paths: Sequence[str], index_path: Path, inspect: Callable[[str], tuple | DataError], width: int
+) -> tuple[dict[str, list], list[DataError]]:
+    """What `inspect` finds in each readable file, `width` values, and what is wrong with the others.
+
+    Files are read only where size or time differ from the index's.
+    """
+    known = _read_index(index_path, width)
     stamps = {path: _stamp(path) for path in paths}
     entries = {path: known[path] for path in paths if path in known and known[path][:2] == stamps[path]}
     new = [path for path in paths if path not in entries]
     if new:
-        logger.info("reading %d recordings for the index", len(new))
+        logger.info("reading %d files for the index %s", len(new), index_path.name)
     failed = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for path, info in zip(new, pool.map(_inspect, new), strict=True):
+        for path, info in zip(new, pool.map(inspect, new), strict=True):
             if isinstance(info, DataError):
                 failed.append(info)
             else:
                 entries[path] = [*stamps[path], *info]
-    for error in failed[:10]:
-        logger.warning("left out: %s", error)
-    if failed:
-        logger.warning("%d of %d recordings can't be used and are left out", len(failed), len(paths))
     if new:
         with audio.written_whole(index_path) as temporary:
             Path(temporary).write_text(json.dumps(entries, indent=0), encoding="utf-8")
-    return {path: audio.AudioInfo(*entries[path][2:]) for path in paths if path in entries}
+    return {path: entries[path][2:] for path in paths if path in entries}, failed
 
 
 def _inspect(path: str) -> audio.AudioInfo | DataError:
@@ -176,6 +213,13 @@ def _inspect(path: str) -> audio.AudioInfo | DataError:
         if not audio.is_seekable(path):
             return DataError(f"{path}: a format that can't be read in parts exactly: convert it to WAV or FLAC")
         return audio.inspect_audio(path)
+    except DataError as error:
+        return error
+
+
+def _inspect_mel(num_mels: int, path: str) -> tuple[int] | DataError:
+    try:
+        return mel_file.read_mel(path, num_mels).shape[:1]
     except DataError as error:
         return error
 
@@ -188,9 +232,9 @@ def _stamp(path: str) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def _read_index(path: Path) -> dict[str, list]:
+def _read_index(path: Path, width: int) -> dict[str, list]:
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
-        return {name: entry for name, entry in index.items() if len(entry) == 2 + len(audio.AudioInfo._fields)}
+        return {name: entry for name, entry in index.items() if len(entry) == 2 + width}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}  # it can always be made again

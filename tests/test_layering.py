@@ -16,10 +16,11 @@ LAYERS = [
     {"errors"},
     {"config", "audio", "losses", "windows", "models.convolution"},
     {"mel", "mel_file", "recordings", "data", "models.layers", "models.hifigan", "models.discriminators"}
-    | {"weights", "weights.torch_file", "weights.jik876", "weights.pretrained"},
+    | {"weights", "weights.torch_file", "weights.torch_writer", "weights.safetensors_file", "weights.jik876"}
+    | {"weights.reference_run", "weights.pretrained"},
     {"models", "checkpoint", "generator_source"},
     {"synthesis", "training", "training.state", "training.step", "training.stop", "training.logging", "training.validation"}
-    | {"training.loop"},
+    | {"training.reference", "training.start", "training.loop", "exchange"},
     {"", "cli", "cli.train", "cli.infer", "cli.convert"},
 ]
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
@@ -74,8 +75,9 @@ def test_models_see_no_config_and_losses_no_models():
 
 
 def test_weights_are_mapped_without_models():
-    for module in ("torch_file", "jik876", "pretrained"):
-        assert own_imports(f"weights.{module}") <= {"errors", "audio"}
+    for module in (name for name in TREES if name.startswith("weights.")):
+        assert {name for name in own_imports(module) if not name.startswith("weights.")} <= {"errors", "audio"}
+        assert libraries(module).isdisjoint({"jax", "flax", "optax"})
 
 
 def test_libraries_stay_where_they_belong():

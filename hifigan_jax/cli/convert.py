@@ -1,31 +1,34 @@
-"""`hifigan-jax convert`: a PyTorch generator as a checkpoint of ours, which loads faster and needs no recognising."""
+"""`hifigan-jax convert`: between our checkpoints, PyTorch files of the reference, and safetensors."""
 
 import argparse
 from pathlib import Path
 
-from hifigan_jax.errors import UsageError
+SUFFIXES = (".safetensors", ".pth")
+ABOUT = """Convert a generator or a whole training run. What SOURCE holds and what TARGET is called decide:
+
+  TARGET.safetensors   the generator, with its configuration inside
+  TARGET.pth           the generator, as the reference saves it
+  TARGET, a new folder
+    SOURCE ours        g_*, do_* (if the checkpoint can be resumed) and config.json, for the reference
+    SOURCE theirs      a checkpoint of ours; a run that train.py goes on with if a do_* lies beside the g_*
+"""
 
 
 def parser(name: str | None = None) -> argparse.ArgumentParser:
     """The program's arguments."""
-    result = argparse.ArgumentParser(name, description="Turn a PyTorch generator (g_* or .pth) into a checkpoint folder of ours.")
-    result.add_argument("source", help="a .pth file or the name of a pretrained model")
-    result.add_argument("target", type=Path, help="a new folder; infer.py --checkpoint_file and --finetune_from take it")
+    result = argparse.ArgumentParser(name, description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
+    result.add_argument(
+        "source", help="a run or checkpoint of ours, a g_* or .pth file, a folder of them, a .safetensors, a pretrained model"
+    )
+    result.add_argument("target", type=Path, help="a new .safetensors or .pth file, or a new folder")
     result.add_argument("--config", metavar="JSON", help="of a .pth file with none beside it")
     return result
 
 
 def main(options: argparse.Namespace) -> int:
     """Converts; returns the exit code."""
-    if options.target.exists():
-        raise UsageError(f"{options.target}: already there: choose a new name")
+    from hifigan_jax.exchange import convert  # jax starts here
 
-    from flax import traverse_util
-
-    from hifigan_jax import checkpoint
-    from hifigan_jax.generator_source import load_generator
-
-    generator = load_generator(options.source, options.config)
-    leaves = traverse_util.flatten_dict(generator.params, sep="/")
-    print(checkpoint.write(options.target, {checkpoint.GENERATOR: leaves}, generator.config))
+    for path in convert(options.source, options.target, options.config):
+        print(path)
     return 0

@@ -5,38 +5,29 @@ import logging
 import math
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from hifigan_jax import checkpoint, data
-from hifigan_jax.config import MODEL_KEYS, Config, save_config
-from hifigan_jax.errors import CheckpointError, DiskError, HifiganError, UsageError
-from hifigan_jax.generator_source import load_generator
+from hifigan_jax.config import Config, save_config
+from hifigan_jax.errors import DiskError, HifiganError, UsageError
 from hifigan_jax.mel import input_mel, loss_mel
 from hifigan_jax.models import build_discriminator, build_generator
 from hifigan_jax.recordings import Corpus, load_corpus
 from hifigan_jax.training.logging import MetricsLog, Timer, progress_line, tagged
-from hifigan_jax.training.state import TrainState, adamw, from_parts, initial_state, to_parts
+from hifigan_jax.training.start import Position, Start
+from hifigan_jax.training.state import adamw, initial_state, learning_rate, to_parts
 from hifigan_jax.training.step import AXIS, make_train_step
 from hifigan_jax.training.stop import StopRequest
 from hifigan_jax.training.validation import Validator
+from hifigan_jax.weights.reference_run import find_pairs
 
 logger = logging.getLogger(__name__)
 
 
 class TrainingDiverged(HifiganError):
     """A loss became NaN or infinite."""
-
-
-class Position(NamedTuple):
-    """Where a run stands: updates done, and its place in the data. The host's copy of what TrainState holds."""
-
-    step: int
-    epoch: int
-    batch_in_epoch: int
 
 
 def train(config: Config, finetune_from: str | None = None) -> None:
@@ -58,13 +49,12 @@ class Run:
         self.config, self.folder, self.corpus = config, folder, corpus
         self.per_epoch = corpus.batches_per_epoch(config.batch_size)
         self.data = {"training_files": _fingerprint(corpus), "batch_size": config.batch_size}
-        self.replicated = NamedSharding(mesh, PartitionSpec())
+        replicated = NamedSharding(mesh, PartitionSpec())
         self.split = NamedSharding(mesh, PartitionSpec(AXIS))
         generator, discriminator, optimizer = build_generator(config), build_discriminator(config), adamw(config)
-        self.initialise = jax.jit(
-            lambda: initial_state(generator, discriminator, optimizer, config), out_shardings=self.replicated
-        )
-        self.state, self.at = self._restored() or self._fresh(finetune_from)
+        initialise = jax.jit(lambda: initial_state(generator, discriminator, optimizer, config), out_shardings=replicated)
+        start = Start(config, folder, self.data, self.per_epoch, initialise, replicated)
+        self.state, self.at = start.state(finetune_from)
         self.train_step = make_train_step(
             generator=generator,
             discriminator=discriminator,
@@ -72,9 +62,10 @@ class Run:
             input_mel=input_mel(config),
             loss_mel=loss_mel(config),
             loss_weights=config.loss_weights,
-            learning_rate=lambda epoch: config.learning_rate * config.lr_decay**epoch,
+            learning_rate=learning_rate(config),
             batches_per_epoch=self.per_epoch,
             mesh=mesh,
+            adversarial_from_step=config.adversarial_from_step,
         )
         self.saved_at = self.at.step if self.at.step else None
         self.writes = jax.process_index() == 0
@@ -167,45 +158,6 @@ class Run:
         step, epoch, batch = self.at
         return Position(step + 1, epoch + 1, 0) if batch + 1 >= self.per_epoch else Position(step + 1, epoch, batch + 1)
 
-    def _fresh(self, finetune_from: str | None) -> tuple[TrainState, Position]:
-        state = self.initialise()
-        if finetune_from is not None:
-            given = load_generator(finetune_from)
-            differing = [key for key in MODEL_KEYS if getattr(given.config, key) != getattr(self.config, key)]
-            if differing:
-                raise CheckpointError(f"{finetune_from}: another model than the configuration's: {', '.join(differing)} differ")
-            params = jax.device_put(given.params, self.replicated)
-            state = state._replace(generator=state.generator._replace(params=params))
-            logger.info("starting from the generator of %s", given.source)
-        return state, Position(0, 0, 0)
-
-    def _restored(self) -> tuple[TrainState, Position] | None:
-        found = checkpoint.steps(self.folder, checkpoint.TRAINING)
-        if not found:
-            return None
-        checkpoint.check_same_model(found[0], self.config)
-        shapes = jax.eval_shape(self.initialise)
-        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.replicated), shapes)
-        for folder in found:
-            try:
-                parts = {name: checkpoint.restore(folder, name, leaves) for name, leaves in to_parts(target).items()}
-                was = checkpoint.read_manifest(folder)["data"]
-            except CheckpointError as error:
-                logger.warning("%s; trying the one before", error)
-                continue
-            return self._at_its_place(from_parts(parts, shapes), was, folder)
-        raise CheckpointError(f"{found[0].parent}: none of its checkpoints can be used; start anew in another --checkpoint_path")
-
-    def _at_its_place(self, state: TrainState, was: dict[str, Any], folder: Path) -> tuple[TrainState, Position]:
-        at = Position(*(int(value) for value in jax.device_get((state.step, state.epoch, state.batch_in_epoch))))
-        if was != self.data and at.batch_in_epoch:
-            logger.warning("the training files or the batch size have changed: going on with the next epoch")
-            at = at._replace(epoch=at.epoch + 1, batch_in_epoch=0)
-            place = jax.device_put((np.int32(at.epoch), np.int32(0)), self.replicated)
-            state = state._replace(epoch=place[0], batch_in_epoch=place[1])
-        logger.info("resuming from %s", folder)
-        return state, at
-
     def _introduce(self) -> None:
         devices = jax.devices()
         sizes = [sum(leaf.size for leaf in jax.tree.leaves(player.params)) for player in self.state[3:5]]
@@ -236,8 +188,17 @@ def _open_run(config: Config) -> Path:
         checkpoint.check_same_model(found, config)
     if jax.process_index() == 0:
         checkpoint.clear_leftovers(folder)
+        _keep_reference_config(folder, config)
         save_config(config, folder / "config.json")
     return folder
+
+
+def _keep_reference_config(folder: Path, config: Config) -> None:
+    """A run of the reference that lies here must be of the same model; its config.json is kept under another name."""
+    theirs, kept = folder / "config.json", folder / "config_reference.json"
+    if find_pairs(folder) and theirs.is_file() and not kept.exists():
+        checkpoint.check_same_model(folder, config)
+        theirs.replace(kept)
 
 
 def _fingerprint(corpus: Corpus) -> str:

@@ -27,13 +27,14 @@ def make_train_step(
     learning_rate: Callable[[jax.Array], jax.Array],
     batches_per_epoch: int,
     mesh: Mesh,
+    adversarial_from_step: int = 0,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
     """The jitted step (state, batch) -> (state, scalars), as in Kong et al. 2020, section 2.4.
 
     The discriminator moves first, on real audio and the generator's as data; then the generator, through the discriminator that
-    has just moved. One forward pass of the generator serves both. `learning_rate` is a function of the epoch. The state is
-    replicated over `mesh` and donated, the batch split over it, and every loss is the mean over all devices, so that the
-    gradients are those of the whole batch.
+    has just moved. One forward pass of the generator serves both. `learning_rate` is a function of the epoch. What the
+    discriminators say counts for the generator from `adversarial_from_step` on. The state is replicated over `mesh` and donated,
+    the batch split over it, and every loss is the mean over all devices, so that the gradients are those of the whole batch.
     """
 
     def judge(params, spectral, audio, passes):
@@ -69,7 +70,9 @@ def make_train_step(
                 "mel": losses.mean_absolute_difference(log_mel(real, loss_mel), log_mel(fake, loss_mel)),
             }
             terms = jax.lax.pmean(terms, AXIS)
-            return sum(loss_weights[name] * term for name, term in terms.items()), (terms, new_spectral)
+            judged = jnp.where(state.step < adversarial_from_step, 0, 1)
+            weights = {name: loss_weights[name] * (1 if name == "mel" else judged) for name in terms}
+            return sum(weights[name] * term for name, term in terms.items()), (terms, new_spectral)
 
         (g_loss, (terms, spectral)), to_fake = jax.value_and_grad(generator_loss, has_aux=True)(fake)
         player = move(state.generator, pull_back(to_fake)[0], rate)

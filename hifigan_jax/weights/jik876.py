@@ -1,11 +1,11 @@
-"""The reference's state_dicts (jik876/hifi-gan) as our parameter trees: a rename and a change of axes.
+"""The reference's state_dicts (jik876/hifi-gan) as our parameter trees and back: a rename and a change of axes.
 
-Theirs: `ups.0.weight_v` [in, out, k], `resblocks.2.convs1.0.weight_v` [out, in, k], `weight_g` [n, 1, 1].
+Theirs: `ups.0.weight_v` [in, out, k], `resblocks.2.convs1.0.weight_v` [out, in, k], `weight_g` [n, 1, 1]; one more 1 in MPD.
 Ours: `ups_0/v`, `resblocks_2/convs1_0/v`, both [k, in, out], `g` [n].
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,9 @@ _LEAVES = {
     "weight": "kernel",
     "bias": "bias",
 }
+# In the reference's modules, parts stand in this order; within a layer its tensors do.
+_PARTS = ("conv_pre", "ups", "resblocks", "mpd", "msd", "convs", "convs1", "convs2", "conv_post")
+_TENSORS = {"bias": "bias", "g": "weight_g", "v": "weight_v", "kernel": "weight_orig"}
 
 
 def generator_params(state_dict: Any) -> dict[str, Any]:
@@ -67,6 +70,59 @@ def discriminator_variables(mpd: StateDict, msd: StateDict) -> dict[str, Any]:
             else:
                 _descend(params, path)[leaf] = _tensor(leaf, value, transposed=False)
     return {"params": params, "spectral": spectral}
+
+
+def generator_state_dict(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The reference's state_dict of a generator with weight norm, in the order of its parameters."""
+    return {_name(path): _torch_tensor(path, leaf) for path, leaf in _in_order(params)}
+
+
+def discriminator_state_dicts(
+    params: Mapping[str, Any], spectral: Mapping[str, Any] | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The reference's state_dicts of MPD and MSD, in the order of their parameters; without `spectral`, no buffers."""
+    families: dict[str, dict[str, np.ndarray]] = {"mpd": {}, "msd": {}}
+    for path, leaf in _in_order(params):
+        family = path[0].partition("_")[0]
+        name = _name(("discriminators_" + path[0].partition("_")[2], *path[1:]))
+        families[family][name] = _torch_tensor(path, leaf)
+        if path[-1] == "kernel" and spectral is not None:
+            vectors = _descend(dict(spectral), list(path[:-1]))
+            layer = name.removesuffix("weight_orig")
+            families[family][layer + "weight_u"] = np.asarray(vectors["u"])
+            families[family][layer + "weight_v"] = np.asarray(vectors["v"]).T.reshape(-1)
+    return families["mpd"], families["msd"]
+
+
+def _in_order(tree: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
+    """(path, leaf) in the order of the reference's parameters."""
+
+    def rank(key):
+        part, _, number = key.rpartition("_") if key[-1].isdigit() else (key, "", "0")
+        return _PARTS.index(part), int(number)
+
+    if any(not isinstance(child, Mapping) for child in tree.values()):
+        yield from (((leaf,), np.asarray(tree[leaf])) for leaf in _TENSORS if leaf in tree)
+        return
+    for key in sorted(tree, key=rank):
+        yield from (((key, *path), leaf) for path, leaf in _in_order(tree[key]))
+
+
+def _name(path: tuple[str, ...]) -> str:
+    layer = ".".join(re.sub(r"_(\d+)$", r".\1", key) for key in path[:-1])
+    return f"{layer}.{_TENSORS[path[-1]]}"
+
+
+def _torch_tensor(path: tuple[str, ...], value: np.ndarray) -> np.ndarray:
+    """The inverse of `_tensor`."""
+    trailing = (1,) if path[0].startswith("mpd_") else ()
+    if path[-1] == "bias":
+        return value
+    if path[-1] == "g":
+        value = value.reshape(-1, 1, 1)
+    else:
+        value = value.transpose(1, 2, 0) if path[0].startswith("ups_") else value.transpose(2, 1, 0)
+    return np.ascontiguousarray(value.reshape(*value.shape, *trailing))
 
 
 def _path(name: str) -> tuple[list[str], str]:

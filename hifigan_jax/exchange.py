@@ -1,0 +1,56 @@
+"""Generators and whole training runs from one format into another: ours, the reference's PyTorch files, safetensors."""
+
+from pathlib import Path
+
+from flax import traverse_util
+
+from hifigan_jax import checkpoint
+from hifigan_jax.config import save_config
+from hifigan_jax.errors import UsageError
+from hifigan_jax.generator_source import Generator, load_generator
+from hifigan_jax.training.reference import read_reference_state, state_shapes, write_reference_state
+from hifigan_jax.training.state import from_parts, to_parts
+from hifigan_jax.weights.jik876 import generator_state_dict
+from hifigan_jax.weights.reference_run import discriminator_file, write_generator
+from hifigan_jax.weights.safetensors_file import write_safetensors
+
+
+def convert(source: str | Path, target: Path, config: str | Path | None = None) -> list[Path]:
+    """Converts what `load_generator` takes and returns the paths written; `hifigan-jax convert --help` says what becomes what.
+
+    Raises UsageError if the target exists, CheckpointError for a bad source, DiskError if it can't be written.
+    """
+    if target.exists():
+        raise UsageError(f"{target}: already there: choose a new name")
+    generator = load_generator(source, config)
+    if target.suffix == ".pth":
+        write_generator(target, generator.params)
+        return [target]
+    if target.suffix == ".safetensors":
+        write_safetensors(target, generator_state_dict(generator.params), generator.config.to_json())
+        return [target]
+    origin = Path(generator.source)
+    if (origin / "manifest.json").is_file():
+        return _to_reference(generator, origin, target)
+    if (beside := discriminator_file(origin)) is not None:
+        return _run_from_reference(generator, (origin, beside), target)
+    leaves = traverse_util.flatten_dict(generator.params, sep="/")
+    return [checkpoint.write(target, {checkpoint.GENERATOR: leaves}, generator.config)]
+
+
+def _to_reference(generator: Generator, step: Path, target: Path) -> list[Path]:
+    if (step / checkpoint.TRAINING).is_dir():
+        parts = {name: checkpoint.restore(step, name) for name in (checkpoint.GENERATOR, checkpoint.TRAINING)}
+        written = [*write_reference_state(target, from_parts(parts, state_shapes(generator.config)), generator.config)]
+    else:
+        written = [target / f"g_{max(checkpoint.read_manifest(step)['step'] - 1, 0):08d}"]
+        write_generator(written[0], generator.params)
+    save_config(generator.config, target / "config.json")
+    return [*written, target / "config.json"]
+
+
+def _run_from_reference(generator: Generator, pair: tuple[Path, Path], target: Path) -> list[Path]:
+    state = read_reference_state(pair, generator.config)
+    written = checkpoint.save(target, int(state.step), to_parts(state), generator.config, {}, keep=1)
+    save_config(generator.config, target / "config.json")
+    return [written, target / "config.json"]

@@ -1,0 +1,87 @@
+"""A writer of the zip files that `torch.save` makes, without torch: what `torch.load(..., weights_only=True)` reads."""
+
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hifigan_jax.audio import written_whole
+
+_STORAGES = {np.dtype(np.float32): "FloatStorage", np.dtype(np.float64): "DoubleStorage", np.dtype(np.int64): "LongStorage"}
+
+
+def write_torch_file(path: str | Path, content: Any) -> None:
+    """Writes dicts, lists, tuples, strings, numbers and arrays (as tensors of float32, float64 or int64), whole or not at all.
+
+    Raises TypeError for anything else, DiskError if it can't be written.
+    """
+    pickled = _Pickle()
+    pickled.add(content)
+    with written_whole(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:  # stored, as torch wants it
+        archive.writestr("archive/data.pkl", pickled.whole())
+        archive.writestr("archive/byteorder", "little")
+        for key, array in enumerate(pickled.storages):
+            archive.writestr(f"archive/data/{key}", array.tobytes())
+        archive.writestr("archive/version", "3\n")
+
+
+class _Pickle:
+    """The opcodes (protocol 2) of one object, and the arrays that its tensors refer to by number."""
+
+    def __init__(self):
+        self.opcodes = bytearray(b"\x80\x02")
+        self.storages: list[np.ndarray] = []
+
+    def whole(self) -> bytes:
+        """The finished pickle."""
+        return bytes(self.opcodes) + b"."
+
+    def add(self, node: Any) -> None:
+        """Appends what puts `node` on the unpickler's stack."""
+        match node:
+            case None:
+                self.opcodes += b"N"
+            case bool():
+                self.opcodes += b"\x88" if node else b"\x89"
+            case int():
+                size = node.bit_length() // 8 + 1
+                self.opcodes += b"\x8a" + bytes([size]) + node.to_bytes(size, "little", signed=True)
+            case float():
+                self.opcodes += b"G" + struct.pack(">d", node)
+            case str():
+                text = node.encode()
+                self.opcodes += b"X" + struct.pack("<I", len(text)) + text
+            case dict():
+                self._several(b"}(", [part for item in node.items() for part in item], b"u")
+            case list():
+                self._several(b"](", node, b"e")
+            case tuple():
+                self._several(b"(", node, b"t")
+            case np.ndarray():
+                self._tensor(node)
+            case _:
+                raise TypeError(f"a {type(node).__name__} has no place in a file of tensors")
+
+    def _several(self, before: bytes, nodes: Any, after: bytes) -> None:
+        self.opcodes += before
+        for node in nodes:
+            self.add(node)
+        self.opcodes += after
+
+    def _tensor(self, array: np.ndarray) -> None:
+        if array.dtype not in _STORAGES:
+            raise TypeError(f"tensors of {array.dtype} are not written")
+        array = array if array.flags.c_contiguous else np.ascontiguousarray(array)
+        strides = tuple(stride // array.itemsize for stride in array.strides)
+        self.opcodes += b"ctorch._utils\n_rebuild_tensor_v2\n(("
+        self.add("storage")
+        self.opcodes += f"ctorch\n{_STORAGES[array.dtype]}\n".encode()
+        for part in (str(len(self.storages)), "cpu", array.size):
+            self.add(part)
+        self.opcodes += b"tQ"  # the storage, by its persistent name
+        for part in (0, array.shape, strides, False):  # offset, shape, strides, requires_grad
+            self.add(part)
+        self.opcodes += b"ccollections\nOrderedDict\n)RtR"  # no hooks; then call
+        self.storages.append(array)

@@ -1,0 +1,74 @@
+import json
+import struct
+
+import ml_dtypes
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from hifigan_jax.errors import CheckpointError
+from hifigan_jax.weights.safetensors_file import is_safetensors, read_safetensors, write_safetensors
+
+TENSORS = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "a.bias": np.array([1.5, -0.0], np.float32)}
+
+
+def test_tensors_and_configuration_come_back_bit_for_bit(tmp_path):
+    write_safetensors(tmp_path / "a.safetensors", TENSORS, '{"key": 1}')
+    tensors, config = read_safetensors(tmp_path / "a.safetensors")
+    assert tensors.keys() == TENSORS.keys()
+    assert all(tensors[name].tobytes() == TENSORS[name].tobytes() for name in TENSORS)
+    assert config == '{"key": 1}'
+    assert is_safetensors(tmp_path / "a.safetensors")
+
+
+def test_a_file_of_another_program_has_no_configuration(tmp_path):
+    safetensors.numpy.save_file(TENSORS, tmp_path / "a.safetensors")
+    assert read_safetensors(tmp_path / "a.safetensors")[1] is None
+
+
+@pytest.mark.parity
+def test_torch_reads_it(tmp_path):
+    pytest.importorskip("torch")
+    from safetensors.torch import load_file
+
+    write_safetensors(tmp_path / "a.safetensors", TENSORS, "{}")
+    for name, tensor in load_file(tmp_path / "a.safetensors").items():
+        np.testing.assert_array_equal(tensor.numpy(), TENSORS[name])
+
+
+LYING = json.dumps({"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 4]}}).ljust(64).encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no tensors",
+        struct.pack("<Q", 2**40) + b"{}",
+        struct.pack("<Q", 5) + b"{bad}",
+        safetensors.numpy.save(TENSORS)[:-1],
+        safetensors.numpy.save(TENSORS) + b"more",
+        struct.pack("<Q", 64) + LYING + bytes(4),
+    ],
+)
+def test_damage_is_named_in_one_line(content, tmp_path):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"^{path}: ") as caught:
+        read_safetensors(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_bfloat16_is_read_or_refused_in_one_line(tmp_path):
+    path = tmp_path / "a.safetensors"
+    safetensors.numpy.save_file({"a": np.ones(2, ml_dtypes.bfloat16)}, path)
+    try:
+        np.testing.assert_array_equal(read_safetensors(path)[0]["a"].astype(np.float32), [1, 1])
+    except CheckpointError as error:
+        assert str(error).startswith(f"{path}: ")
+
+
+def test_other_files_are_no_safetensors(tmp_path):
+    assert not is_safetensors(tmp_path / "missing")
+    (tmp_path / "a").write_bytes(b"PK\x03\x04 and so on")
+    assert not is_safetensors(tmp_path / "a")
