@@ -50,8 +50,8 @@ def float64():
         yield
 
 
-@pytest.fixture
-def tiny_config(tmp_path) -> Config:
+@pytest.fixture(scope="session")
+def shared_tiny_config() -> Config:
     """A configuration whose every program compiles in seconds: narrow, with the reference's structure."""
     return load_config(
         packaged_config("config_v3"),
@@ -64,6 +64,60 @@ def tiny_config(tmp_path) -> Config:
             "segment_size": 2048,
             "batch_size": 2,
             "num_workers": 2,
-            "checkpoint_path": str(tmp_path / "run"),
         },
     )
+
+
+@pytest.fixture(scope="session")
+def shared_training_config(shared_tiny_config) -> Config:
+    """Training on the samples: 6 recordings, 3 batches an epoch, 1 recording to validate on."""
+    samples = pathlib.Path(__file__).parent.parent / "samples"
+    return shared_tiny_config.model_copy(
+        update={
+            "input_wavs_dir": str(samples),
+            "input_training_file": str(samples / "training.txt"),
+            "input_validation_file": str(samples / "validation.txt"),
+            "max_steps": 6,
+            "summary_interval": 1,
+            "validation_interval": 3,
+            "checkpoint_interval": 100,
+            "stdout_interval": 2,
+        }
+    )
+
+
+@pytest.fixture
+def tiny_config(shared_tiny_config, tmp_path) -> Config:
+    """The shared one, with a run's folder for this test alone."""
+    return shared_tiny_config.model_copy(update={"checkpoint_path": str(tmp_path / "run")})
+
+
+@pytest.fixture
+def training_config(shared_training_config, tmp_path) -> Config:
+    """The shared one, with a run's folder for this test alone."""
+    return shared_training_config.model_copy(update={"checkpoint_path": str(tmp_path / "run")})
+
+
+@pytest.fixture
+def run_of(tmp_path):
+    """run_of(config, name, *stops): the folder of a run that was started anew to train until each of these steps."""
+    from hifigan_jax.training.loop import train
+
+    def run_of(config, name, *stops):
+        for stop in stops:
+            train(config.model_copy(update={"checkpoint_path": str(tmp_path / name), "max_steps": stop}))
+        return tmp_path / name
+
+    return run_of
+
+
+@pytest.fixture
+def leaves():
+    """leaves(run, step): all arrays of a run's checkpoint."""
+    from hifigan_jax import checkpoint
+
+    def leaves(run, step):
+        folder = run / "checkpoints" / f"{step:08d}"
+        return {name: checkpoint.restore(folder, name) for name in ("generator", "training")}
+
+    return leaves

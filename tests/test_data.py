@@ -1,12 +1,15 @@
 import itertools
 import os
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import soundfile
 
+from hifigan_jax.audio import read_audio
 from hifigan_jax.data import iterate, read_whole, training_batches
 from hifigan_jax.errors import DataError
+from hifigan_jax.mel import input_mel, log_mel, log_mel_of_padded
 from hifigan_jax.recordings import Corpus, Recording
 
 SEGMENT, HOP = 512, 256
@@ -192,6 +195,30 @@ def test_a_whole_fine_tuning_utterance_is_as_long_as_its_mel(with_mels):
     assert mel.shape == (11, 80)
     np.testing.assert_array_equal(np.rint(audio * 32768)[::HOP], mel[:, 0])
     assert audio.size == 11 * HOP
+
+
+@pytest.fixture
+def centred(tmp_path, config, rng):
+    """A recording of noise with its mel as Tacotron 2 frames it: each frame centred on a multiple of HOP, one frame more."""
+    noise = write(tmp_path / "noise.wav", rng.integers(-3000, 3000, 5000))
+    settings = input_mel(config)
+    padded = np.pad(read_audio(noise)[0], settings.n_fft // 2, mode="reflect")
+    mel = np.asarray(log_mel_of_padded(jnp.asarray(padded)[None], settings))[0].T
+    assert mel.shape == (80, 5000 // HOP + 1)
+    np.save(tmp_path / "noise.npy", mel)
+    recording = Recording(noise, 5000, 0.5, str(tmp_path / "noise.npy"), centred=True)
+    return recording, config.model_copy(update={"fine_tuning": True})
+
+
+def test_a_centred_mel_is_paired_with_the_samples_that_it_describes(centred):
+    """Away from its edges the mel of the audio is the mel that came with it."""
+    recording, config = centred
+    audio, mel = read_whole(recording, config)
+    assert audio.size == mel.shape[0] * HOP == (5000 - HOP // 2) // HOP * HOP
+    np.testing.assert_allclose(log_mel(jnp.asarray(audio)[None], input_mel(config))[0, 2:-2], mel[2:-2], atol=1e-4)
+    for batch in steps(Corpus((recording,), ()), config.model_copy(update={"batch_size": 1, "segment_size": 8 * HOP}), 5):
+        assert batch.mel.shape == (1, 8, 80)
+        np.testing.assert_allclose(log_mel(jnp.asarray(batch.audio), input_mel(config))[0, 2:-2], batch.mel[0, 2:-2], atol=1e-4)
 
 
 @pytest.mark.parametrize("threads", [0, 2])

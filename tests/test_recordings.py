@@ -1,12 +1,13 @@
 import logging
 import os
 import pathlib
+import re
 
 import numpy as np
 import pytest
 import soundfile
 
-from hifigan_jax import audio
+from hifigan_jax import audio, mel_file
 from hifigan_jax.errors import DataError, UsageError
 from hifigan_jax.recordings import Recording, audio_files, list_recordings, load_corpus
 
@@ -330,3 +331,47 @@ def test_a_missing_or_misshapen_mel_is_refused(fine_tuning, folder):
     (folder / "mels" / "a.npy").unlink()
     with pytest.raises(DataError, match=rf"^{folder}/mels/a.npy: can't be read"):
         load_corpus(fine_tuning, folder / "index.json")
+
+
+def test_one_frame_more_in_every_mel_is_taken_as_the_framing_of_tacotron_2(fine_tuning, folder, caplog):
+    for name in "ab":
+        np.save(folder / "mels" / f"{name}.npy", np.zeros((80, 12), np.float32))
+    corpus = load_corpus(fine_tuning, folder / "index.json")
+    assert [recording.centred for recording in (*corpus.training, *corpus.validation)] == [True, True]
+    assert "one frame more than its recording" in caplog.text
+    assert "frame 0 is cut and the audio starts 128 samples later" in caplog.text
+
+
+WRONG_MELS = {
+    "transposed": (np.zeros((11, 80), np.float32), r"shape \(11, 80\), expected \(80, frames\); it looks transposed"),
+    "one_more": (np.zeros((80, 12), np.float32), "12 frames, but .* has 11"),
+    "one_less": (np.zeros((1, 80, 10), np.float32), "10 frames, but .* has 11"),
+    "nan": (np.full((80, 11), np.nan, np.float32), "holds NaN or infinite values"),
+    "bins": (np.zeros((64, 11), np.float32), r"shape \(64, 11\), expected \(80, frames\)"),
+    "missing": (None, "can't be read: No such file"),
+}
+
+
+def test_every_mel_that_doesn_t_fit_is_named(fine_tuning, folder, caplog):
+    for name, (mel, _) in WRONG_MELS.items():
+        record(f"{name}.wav")
+        if mel is not None:
+            np.save(folder / "mels" / f"{name}.npy", mel)
+    with pytest.raises(DataError, match=rf"^{folder}/mels: 6 of 8 mels, named above, can't be used"):
+        load_corpus(fine_tuning, folder / "index.json")
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == len(WRONG_MELS)
+    for name, (_, said) in WRONG_MELS.items():
+        (error,) = [error for error in errors if error.startswith(f"{folder}/mels/{name}.npy: ")]
+        assert re.search(said, error)
+
+
+def test_unchanged_mels_are_not_read_again(fine_tuning, folder, monkeypatch):
+    load_corpus(fine_tuning, folder / "index.json")
+    read, read_mel = [], mel_file.read_mel
+    monkeypatch.setattr(mel_file, "read_mel", lambda path, bins: read.append(path) or read_mel(path, bins))
+    load_corpus(fine_tuning, folder / "index.json")
+    assert read == []
+    np.save(folder / "mels" / "a.npy", np.ones((80, 11), np.float64))
+    load_corpus(fine_tuning, folder / "index.json")
+    assert read == [str(folder / "mels" / "a.npy")]

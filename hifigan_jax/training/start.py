@@ -99,10 +99,9 @@ class Start(NamedTuple):
     def _with_discriminator(self, state: TrainState, variables: dict[str, Any] | None, source: str) -> TrainState:
         of_state = {"params": state.discriminator.params, "spectral": state.spectral}
         if variables is None or shape_difference(variables, of_state):
-            why = "has none beside it" if variables is None else "comes with others than the configuration's"
+            why = "no discriminators beside it" if variables is None else "its discriminators are not the configuration's"
             logger.warning(
-                "%s %s: starting from fresh discriminators, which can spoil a good generator: see adversarial_from_step",
-                *(source, why),
+                "%s: %s: starting with fresh ones, which can spoil a good generator: see adversarial_from_step", source, why
             )
             return state
         logger.info("starting from the discriminators beside it")

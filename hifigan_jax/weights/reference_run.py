@@ -62,6 +62,8 @@ def read_run(generator_file: Path, discriminator_file: Path) -> Run:
         }
     except CheckpointError as error:
         raise CheckpointError(f"{discriminator_file}: {error}") from None
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):  # in the many ways in which a dictionary can be odd
+        raise CheckpointError(f"{discriminator_file}: tensors out of place: it is no file of the reference") from None
 
 
 def write_run(folder: Path, run: Run, betas: tuple[float, float], weight_decay: float, first_rate: float) -> tuple[Path, Path]:

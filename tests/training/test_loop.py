@@ -10,7 +10,6 @@ import jax
 import numpy as np
 import pytest
 
-from hifigan_jax import checkpoint
 from hifigan_jax.errors import CheckpointError, DataError
 from hifigan_jax.training.loop import train
 
@@ -18,19 +17,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture
-def config(tiny_config):
-    return tiny_config.model_copy(
-        update={
-            "input_wavs_dir": str(ROOT / "samples"),
-            "input_training_file": str(ROOT / "samples" / "training.txt"),
-            "input_validation_file": str(ROOT / "samples" / "validation.txt"),
-            "max_steps": 6,
-            "summary_interval": 1,
-            "validation_interval": 3,
-            "checkpoint_interval": 100,
-            "stdout_interval": 2,
-        }
-    )
+def config(training_config):
+    return training_config
 
 
 def lines(run):
@@ -38,23 +26,10 @@ def lines(run):
     return [{key: value for key, value in row.items() if "_second" not in key} for row in rows]
 
 
-def leaves(run, step):
-    folder = run / "checkpoints" / f"{step:08d}"
-    return {name: checkpoint.restore(folder, name) for name in ("generator", "training")}
-
-
-def run_of(config, tmp_path, name, *stops):
-    """The folder of a run that was started anew for each of `stops`."""
-    run = tmp_path / name
-    for stop in stops:
-        train(config.model_copy(update={"checkpoint_path": str(run), "max_steps": stop}))
-    return run
-
-
-def test_a_resumed_run_is_the_run_that_never_stopped_bit_for_bit(config, tmp_path, capfd):
+def test_a_resumed_run_is_the_run_that_never_stopped_bit_for_bit(config, capfd, run_of, leaves):
     config = config.model_copy(update={"discriminators": ("mpd", "msd"), "discriminator_channel_mult": 0.125})
-    straight = run_of(config, tmp_path, "straight", 6)
-    resumed = run_of(config, tmp_path, "resumed", 3, 4, 6)  # three batches an epoch: at an end and in a middle
+    straight = run_of(config, "straight", 6)
+    resumed = run_of(config, "resumed", 3, 4, 6)  # three batches an epoch: at an end and in a middle
     of_straight, of_resumed = leaves(straight, 6), leaves(resumed, 6)
     assert len(of_straight["training"]) > 100
     jax.tree.map(np.testing.assert_array_equal, of_straight, of_resumed)
@@ -66,8 +41,8 @@ def test_a_resumed_run_is_the_run_that_never_stopped_bit_for_bit(config, tmp_pat
     assert "Steps : 6, Gen Loss Total : " in capfd.readouterr().out
 
 
-def test_metrics_carry_the_names_of_tensorboard(config, tmp_path):
-    run = run_of(config, tmp_path, "run", 2)
+def test_metrics_carry_the_names_of_tensorboard(config, run_of):
+    run = run_of(config, "run", 2)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [0, 1, 2, 2]
     assert {"training/gen_loss_total", "training/mel_spec_error", "training/batch_seconds"} <= rows[1].keys()
@@ -76,43 +51,43 @@ def test_metrics_carry_the_names_of_tensorboard(config, tmp_path):
 
 
 @pytest.mark.parametrize("interval", ["validation_interval", "checkpoint_interval", None])
-def test_the_last_step_is_written_whatever_else_is_due(interval, config, tmp_path):
+def test_the_last_step_is_written_whatever_else_is_due(interval, config, run_of):
     intervals = dict.fromkeys(("summary_interval", "validation_interval", "checkpoint_interval"), 100)
-    run = run_of(config.model_copy(update=intervals | ({interval: 1} if interval else {})), tmp_path, "run", 2)
+    run = run_of(config.model_copy(update=intervals | ({interval: 1} if interval else {})), "run", 2)
     assert [line["step"] for line in lines(run) if "training/gen_loss_total" in line][-1] == 2
 
 
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(config, tmp_path, caplog):
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(config, caplog, run_of, leaves):
     config = config.model_copy(update={"checkpoint_interval": 1})
-    run = run_of(config, tmp_path, "run", 2)
+    run = run_of(config, "run", 2)
     expected = leaves(run, 2)
     newest = run / "checkpoints" / "00000002"
     biggest = max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
     content = bytearray(biggest.read_bytes())
     content[len(content) // 2] ^= 1
     biggest.write_bytes(content)
-    run_of(config, tmp_path, "run", 2)
+    run_of(config, "run", 2)
     assert "trying the one before" in caplog.text
     jax.tree.map(np.testing.assert_array_equal, leaves(run, 2), expected)
 
 
-def test_another_model_in_the_same_folder_is_refused(config, tmp_path):
-    run_of(config, tmp_path, "run", 1)
+def test_another_model_in_the_same_folder_is_refused(config, run_of):
+    run_of(config, "run", 1)
     with pytest.raises(CheckpointError, match="upsample_initial_channel 16 there, 32 here"):
-        run_of(config.model_copy(update={"upsample_initial_channel": 32}), tmp_path, "run", 2)
+        run_of(config.model_copy(update={"upsample_initial_channel": 32}), "run", 2)
 
 
-def test_another_list_of_files_goes_on_with_the_next_epoch(config, tmp_path, caplog):
-    run = run_of(config, tmp_path, "run", 1)
+def test_another_list_of_files_goes_on_with_the_next_epoch(config, tmp_path, caplog, run_of, leaves):
+    run = run_of(config, "run", 1)
     shorter = tmp_path / "training.txt"
     shorter.write_text("\n".join((ROOT / "samples" / "training.txt").read_text().splitlines()[:4]) + "\n")
-    run_of(config.model_copy(update={"input_training_file": str(shorter)}), tmp_path, "run", 2)
+    run_of(config.model_copy(update={"input_training_file": str(shorter)}), "run", 2)
     assert "going on with the next epoch" in caplog.text
     assert int(leaves(run, 2)["training"]["epoch"]) == 1
 
 
-def test_finetuning_takes_the_weights_and_nothing_else(config, tmp_path):
-    run = run_of(config, tmp_path, "run", 2)
+def test_finetuning_takes_the_weights_and_nothing_else(config, tmp_path, run_of, leaves):
+    run = run_of(config, "run", 2)
     target = tmp_path / "fine"
     train(config.model_copy(update={"checkpoint_path": str(target), "max_steps": 1, "learning_rate": 1e-30}), str(run))
     before, after = leaves(run, 2), leaves(target, 1)
@@ -120,9 +95,9 @@ def test_finetuning_takes_the_weights_and_nothing_else(config, tmp_path):
     assert int(after["training"]["step"]) == 1
 
 
-def test_a_batch_larger_than_the_list_is_refused(config, tmp_path):
+def test_a_batch_larger_than_the_list_is_refused(config, run_of):
     with pytest.raises(DataError, match="batch_size 64 is larger than the 6 training recordings"):
-        run_of(config.model_copy(update={"batch_size": 64}), tmp_path, "run", 1)
+        run_of(config.model_copy(update={"batch_size": 64}), "run", 1)
 
 
 def test_a_signal_saves_the_step_and_ends_well(config, tmp_path):

@@ -10,13 +10,13 @@ from hifigan_jax.config import LOSS_WEIGHTS
 from hifigan_jax.data import Batch
 from hifigan_jax.mel import input_mel, log_mel, loss_mel
 from hifigan_jax.models import build_discriminator, build_generator
-from hifigan_jax.training.state import adamw, from_parts, initial_state, to_parts
+from hifigan_jax.training.state import adamw, from_parts, initial_state, learning_rate, to_parts
 from hifigan_jax.training.step import AXIS, make_train_step
 
 RATE = 1e-3
 
 
-def start(config, optimizer):
+def start(config, optimizer, adversarial_from_step=0):
     generator, discriminator = build_generator(config), build_discriminator(config)
     state = jax.jit(lambda: initial_state(generator, discriminator, optimizer, config))()
     step = make_train_step(
@@ -26,9 +26,10 @@ def start(config, optimizer):
         input_mel=input_mel(config),
         loss_mel=loss_mel(config),
         loss_weights=config.loss_weights,
-        learning_rate=lambda epoch: config.learning_rate * config.lr_decay**epoch,
+        learning_rate=learning_rate(config),
         batches_per_epoch=2,
         mesh=jax.make_mesh((1,), (AXIS,), (AxisType.Auto,), devices=jax.devices()[:1]),
+        adversarial_from_step=adversarial_from_step,
     )
     return generator, discriminator, state, step
 
@@ -93,6 +94,26 @@ def test_the_discriminator_moves_first_and_the_generator_through_the_moved_one(b
         way = difference(getattr(after, player).params, getattr(before, player).params)
         assert relative(way, jax.tree.map(lambda slope: -RATE * slope, given)) < 1e-3
     assert relative(after.spectral, spectral) < 1e-5
+
+
+def test_until_adversarial_from_step_the_generator_learns_from_the_mel_alone(tiny_config, batch):
+    config = tiny_config.model_copy(update={"learning_rate": RATE})
+    generator, _, state, step = start(config, optax.sgd, adversarial_from_step=1)
+    before = jax.device_get(state.generator.params)
+    moves = []
+    for done in (0, 1):
+        after, metrics = step(jax.tree.map(jnp.copy, state)._replace(step=jnp.int32(done)), batch)
+        moves.append(difference(after.generator.params, before))
+        assert metrics["adversarial"] > 1  # it is measured all the same
+
+    def mel_loss(params):
+        fake = generator.apply({"params": params}, log_mel(batch.audio, input_mel(config)))
+        mels = (log_mel(audio, loss_mel(config)) for audio in (batch.audio, fake))
+        return LOSS_WEIGHTS["mel"] * losses.mean_absolute_difference(*mels)
+
+    alone = jax.tree.map(lambda slope: -RATE * slope, jax.jit(jax.grad(mel_loss))(before))
+    assert relative(moves[0], alone) < 1e-4
+    assert relative(moves[1], alone) > 1e-2
 
 
 def test_epochs_decay_the_learning_rate_of_both_players(tiny_config, batch):
