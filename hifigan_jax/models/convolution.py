@@ -4,6 +4,8 @@ Everything is channels-last, audio-like [B, T, C], with kernels [K, C_in / group
 sums; they differ in the order of additions and in speed only (tests/models/test_convolution.py holds them together).
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -11,11 +13,10 @@ from jaxtyping import Array, Float
 
 # TF32 and bfloat16 products are a choice for the user to make, never a default (shared by all forms).
 PRECISION = lax.Precision.HIGHEST
+_BLOCK = 8  # outputs
 
-# On a CPU, groups of up to this many output channels are computed in blocks, wider ones one by one. Measured on MSD's five
-# grouped layers, forward and backward: blocks win 2 to 3 times on the narrow ones, one by one 1.2 to 2 times on the wide ones.
-_WIDEST_GROUP_IN_BLOCKS = 32
-_BLOCK = 8
+# The widest kernels of a backward pass (C_in * C_out) that the CPU still turns round in less time than it multiplies by them.
+_WIDEST_TURNED = 2**16
 
 
 def conv1d(
@@ -30,14 +31,14 @@ def conv1d(
     """Cross-correlation with zero padding on both sides, T_out = (T_in + 2 padding - dilation (K - 1) - 1) // stride + 1."""
     if jax.default_backend() != "cpu":
         return _by_library(x, kernel, stride, padding, dilation, groups)
-    double = x.dtype == jnp.float64  # XLA has no fast float64 convolution on CPU (1-2 GFLOP/s), but fast products (45-51).
-    if groups == 1 and not double:
-        return _by_library(x, kernel, stride, padding, dilation, groups)
-    if groups > 1 and dilation == 1 and (double or kernel.shape[-1] // groups <= _WIDEST_GROUP_IN_BLOCKS):
-        return _by_blocks(x, kernel, stride, padding, groups)
-    if double:
-        return _by_taps(x, kernel, stride, padding, dilation, groups)
-    return _by_group(x, kernel, stride, padding, dilation, groups)
+    if x.dtype == jnp.float64:  # XLA has no fast float64 convolution on CPU (1-2 GFLOP/s), but fast products (45-51).
+        form = _by_blocks if groups > 1 and dilation == 1 else _by_taps
+        return form(x, kernel, stride, padding, dilation, groups)
+    over, kernel_over = (jax.typeof(array).manual_axis_type.varying for array in (x, kernel))
+    if over - kernel_over:  # under shard_map: the gradient of a kernel that all devices share is summed over them
+        kernel = lax.pcast(kernel, tuple(over - kernel_over), to="varying")
+    parts = zip(jnp.split(x, groups, axis=-1), jnp.split(kernel, groups, axis=-1), strict=True)
+    return jnp.concatenate([_dense(*part, stride, padding, dilation) for part in parts], axis=-1)
 
 
 def conv_transpose1d(
@@ -62,7 +63,7 @@ def conv_transpose1d(
     return y[:, start : start + length * stride]
 
 
-def _by_library(x, kernel, stride, padding, dilation, groups):
+def _by_library(x, kernel, stride, padding, dilation, groups=1):
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -73,6 +74,61 @@ def _by_library(x, kernel, stride, padding, dilation, groups):
         feature_group_count=groups,
         precision=PRECISION,
     )
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _dense(x, kernel, stride, padding, dilation):
+    """The library's convolution of one group, with a backward pass for CPUs: XLA's own is up to 40 times slower."""
+    reach = dilation * (kernel.shape[0] - 1) + 1
+    if reach > x.shape[1] or 2 * padding >= reach:  # more taps than inputs, here or backwards: no fast way through the library
+        x, padding = lax.optimization_barrier(_padded(x, padding, padding)), 0
+    return _by_library(x, kernel, stride, padding, dilation)
+
+
+def _dense_forward(x, kernel, stride, padding, dilation):
+    return _dense(x, kernel, stride, padding, dilation), (x, kernel)
+
+
+def _dense_backward(stride, padding, dilation, saved, dy):
+    x, kernel = saved
+    (dkernel,) = jax.linear_transpose(lambda kernel: _dense.fun(x, kernel, stride, padding, dilation), kernel)(dy)
+    if dilation > 1:
+        (dx,) = jax.linear_transpose(lambda x: _dense.fun(x, kernel, stride, padding, dilation), x)(dy)
+        return dx, dkernel
+    dx = (_scattered_by_overlap if kernel[0].size > _WIDEST_TURNED else _scattered)(dy, kernel, stride)
+    end = max(padding + x.shape[1] - dx.shape[1], 0)
+    return _padded(dx, 0, end)[:, padding : padding + x.shape[1]], dkernel
+
+
+_dense.defvjp(_dense_forward, _dense_backward)
+
+
+def _phases(kernel, stride):
+    """The kernel [K, C_in, C_out] as [taps, stride, C_in, C_out], taps = ceil(K / stride), filled up with zeros."""
+    taps = -(-kernel.shape[0] // stride)
+    return _padded(kernel[None], 0, taps * stride - kernel.shape[0])[0].reshape(taps, stride, *kernel.shape[1:])
+
+
+def _scattered(dy, kernel, stride):
+    """What every output sends back to the inputs it saw, [B, T_in, C_in] from the first padded input on, by a convolution."""
+    phases = _phases(kernel, stride)[::-1].transpose(0, 3, 1, 2)
+    taps, channels, *_ = phases.shape
+    phases = phases.reshape(taps, channels, -1)
+    return _dense.fun(dy, phases, 1, taps - 1, 1).reshape(dy.shape[0], -1, kernel.shape[1])
+
+
+def _scattered_by_overlap(dy, kernel, stride):
+    """The same by one matrix product and sums of shifted windows: the kernel needs no turning round."""
+    phases = _phases(kernel, stride)
+    taps, _, width, channels = phases.shape
+    y = jnp.matmul(dy, phases.reshape(-1, channels).T, precision=PRECISION)
+    y = y.reshape(*dy.shape[:2], taps, stride * width)
+    total = sum(_padded(y[:, :, tap], tap, taps - 1 - tap) for tap in range(taps))
+    return total.reshape(dy.shape[0], -1, width)
+
+
+def _padded(x, start, end):
+    return jnp.pad(x, ((0, 0), (start, end)) + ((0, 0),) * (x.ndim - 2))
 
 
 def _by_taps(x, kernel, stride, padding, dilation, groups):
@@ -89,13 +145,7 @@ def _by_taps(x, kernel, stride, padding, dilation, groups):
     return y.reshape(*y.shape[:2], channels)
 
 
-def _by_group(x, kernel, stride, padding, dilation, groups):
-    """One dense convolution per group: XLA's own grouped backward pass on CPU is 3 to 10 times slower."""
-    parts = zip(jnp.split(x, groups, axis=-1), jnp.split(kernel, groups, axis=-1), strict=True)
-    return jnp.concatenate([_by_library(*part, stride, padding, dilation, 1) for part in parts], axis=-1)
-
-
-def _by_blocks(x, kernel, stride, padding, groups):
+def _by_blocks(x, kernel, stride, padding, dilation, groups):
     """Outputs in blocks of 8 that share one window of inputs: a batched product with a block-Toeplitz matrix per group."""
     taps, width, channels = kernel.shape
     out_width = channels // groups

@@ -42,6 +42,9 @@ CASES = {  # in, out, taps, stride, padding, dilation, groups, length
     "wide_groups": (16, 160, 41, 1, 20, 1, 4, 18),
     "grouped_dilated": (8, 8, 5, 1, 4, 2, 2, 20),
     "shorter_than_kernel": (8, 8, 41, 2, 20, 1, 4, 3),
+    "wide": (300, 256, 5, 1, 2, 1, 1, 17),
+    "wide_strided": (260, 256, 5, 3, 2, 1, 1, 31),
+    "fully_padded": (6, 10, 2, 1, 1, 1, 1, 12),
 }
 
 
