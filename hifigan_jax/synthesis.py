@@ -1,5 +1,6 @@
 """Mels or recordings -> audio, in fixed-size windows that share batches: exact, few compilations, bounded memory."""
 
+import functools
 import itertools
 import math
 from collections import defaultdict, deque
@@ -17,12 +18,13 @@ from hifigan_jax.generator_source import load_generator
 from hifigan_jax.mel import LogMel, MelSettings, input_mel, log_mel_of_padded, reflect_pad
 from hifigan_jax.models import build_generator
 from hifigan_jax.models.layers import fold_norms
+from hifigan_jax.streaming import Streamer
 from hifigan_jax.windows import Window, plan_windows
 
 WINDOWS = (128, 512)  # frames; larger for generators that look further than usual
 _USUAL_CONTEXT = 16  # frames
-_LONGEST_SINGLE = 1024  # a lone utterance up to this many frames gets a window of its own size, in steps of
-_SINGLE_STEP = 32
+_LONGEST_SINGLE = 1024  # a lone utterance up to this many frames gets a window of its own size, rounded up to
+_SINGLE_STEP = 8  # or, for longer ones, a 16th of itself at most: every size is a program
 _IN_FLIGHT = 2  # batches that the device works on while the host prepares the next
 
 
@@ -107,6 +109,16 @@ class Vocoder:
         """Samples of audio per mel frame."""
         return self.config.hop_size
 
+    @property
+    def lookahead_frames(self) -> int:
+        """How many frames must follow a frame in `stream` before its audio comes."""
+        return self._streamer.lookahead_frames
+
+    @property
+    def lookahead_ms(self) -> float:
+        """The same in milliseconds of audio."""
+        return 1000 * self.lookahead_frames * self.hop_size / self.sampling_rate
+
     def mel(self, audio: np.ndarray) -> np.ndarray:
         """Natural-log mel (M, F) of audio (T,), or (B, M, F) of (B, T); F = T // hop_size.
 
@@ -128,6 +140,19 @@ class Vocoder:
         utterances = ((i, self.utterance_of_mel(row.T)) for i, row in enumerate(mel))
         audio = dict(self.synthesize(utterances))
         return np.stack([audio[i] for i in range(len(mel))])
+
+    def stream(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yields the audio of a natural-log mel that arrives in chunks (M, F_i), each piece as soon as it can be known.
+
+        Together they are what `decode` gives for the whole mel. A frame's audio is known when `lookahead_frames` more have come,
+        or none are to come. Raises DataError for what is no mel, once its turn comes.
+        """
+        mels = (self.utterance_of_mel(np.asarray(chunk).T).mel for chunk in chunks)
+        return self._streamer(self._params, mels)
+
+    @functools.cached_property
+    def _streamer(self) -> Streamer:
+        return Streamer(self._generator, self._whole)
 
     def utterance_of_mel(self, mel: np.ndarray) -> MelUtterance:
         """Checks a mel [F, M] and makes it ready to be synthesized."""
@@ -171,7 +196,8 @@ class Vocoder:
         context = self._generator.context_frames
         sizes = tuple(size * -(-context // _USUAL_CONTEXT) for size in WINDOWS)
         if alone is not None and frames <= _LONGEST_SINGLE:
-            sizes = (*sizes, -(-frames // _SINGLE_STEP) * _SINGLE_STEP)
+            step = max(_SINGLE_STEP, 2 ** (frames.bit_length() - 5))
+            sizes = (*sizes, -(-frames // step) * step)
         return plan_windows(frames, context, sizes)
 
     def _rows(self, size: int) -> int:

@@ -18,7 +18,7 @@ LAYERS = [
     {"mel", "mel_file", "recordings", "data", "models.layers", "models.hifigan", "models.discriminators"}
     | {"weights", "weights.torch_file", "weights.torch_writer", "weights.safetensors_file", "weights.jik876"}
     | {"weights.reference_run", "weights.pretrained"},
-    {"models", "checkpoint", "generator_source"},
+    {"models", "checkpoint", "generator_source", "streaming"},
     {"synthesis", "training", "training.state", "training.step", "training.stop", "training.logging", "training.validation"}
     | {"training.reference", "training.start", "training.loop", "exchange"},
     {"", "cli", "cli.train", "cli.infer", "cli.convert"},

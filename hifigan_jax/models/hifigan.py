@@ -1,6 +1,9 @@
 """The HiFi-GAN generator (Kong et al. 2020, section 2.2): mel [B, F, M] -> audio [B, F * hop]."""
 
 import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -56,6 +59,19 @@ class ResBlock2(nn.Module):
 RESBLOCKS = {"1": ResBlock1, "2": ResBlock2}
 
 
+class Link(NamedTuple):
+    """`layer(x, mask)` [B, T, C] -> [B, T * stride, C'], and how far an output sees: what streaming has to know.
+
+    An output depends on inputs up to `delay` output samples ahead of it, and on no more than `behind` inputs before the newest of
+    these.
+    """
+
+    layer: Callable[[Array, Array | None], Array]
+    stride: int
+    behind: int
+    delay: int
+
+
 class HiFiGAN(nn.Module):
     """Upsampling by transposed convolutions, each followed by the mean of residual blocks of several receptive fields.
 
@@ -71,7 +87,15 @@ class HiFiGAN(nn.Module):
     resblock_dilation_sizes: tuple[tuple[int, ...], ...]
     folded: bool = False
 
-    @nn.compact
+    def setup(self):
+        channels = [self.upsample_initial_channel // 2 ** (i + 1) for i in range(len(self.upsample_rates))]
+        ups = zip(channels, self.upsample_kernel_sizes, self.upsample_rates, strict=True)
+        blocks = list(zip(self.resblock_kernel_sizes, self.resblock_dilation_sizes, strict=True))
+        self.conv_pre = Conv(self.upsample_initial_channel, 7, folded=self.folded)
+        self.ups = [ConvTranspose(*fields, folded=self.folded) for fields in ups]
+        self.resblocks = [RESBLOCKS[self.resblock](*block, self.folded) for _ in channels for block in blocks]
+        self.conv_post = Conv(1, 7, folded=self.folded)
+
     def __call__(
         self, mel: Float[Array, "B F M"], lengths: Int[Array, " B"] | None = None
     ) -> Float[Array, "B T"]:
@@ -81,27 +105,33 @@ class HiFiGAN(nn.Module):
         replaced by the zeros that every convolution pads with, and its audio is zero. So a batch of any lengths gives what each
         row gives alone.
         """
-        mask = Mask(lengths, mel.shape[1])
-        x = Conv(self.upsample_initial_channel, 7, folded=self.folded, name="conv_pre")(masked(mel, mask.at(1)))
-        rate = 1
-        for i, (stride, kernel_size) in enumerate(zip(self.upsample_rates, self.upsample_kernel_sizes, strict=True)):
-            x = nn.leaky_relu(masked(x, mask.at(rate)), SLOPE)
-            rate *= stride
-            channels = self.upsample_initial_channel // 2 ** (i + 1)
-            x = ConvTranspose(channels, kernel_size, stride, folded=self.folded, name=f"ups_{i}")(x)
-            x = self._mean_of_resblocks(i, masked(x, mask.at(rate)), mask.at(rate))
-        x = nn.leaky_relu(x, 0.01)  # torch's default slope: the one place where the reference does not say 0.1
-        x = Conv(1, 7, folded=self.folded, name="conv_post")(x)
+        x, rate, mask = mel, 1, Mask(lengths, mel.shape[1])
+        for link in self.chain():
+            x = link.layer(masked(x, mask.at(rate)), mask.at(rate))
+            rate *= link.stride
         return jnp.tanh(masked(x, mask.at(rate)))[..., 0]
 
+    def chain(self) -> Iterator[Link]:
+        """What happens to the mel, link by link, until its audio comes out (but for masks and the tanh)."""
+        yield Link(lambda x, _: self.conv_pre(x), stride=1, behind=6, delay=3)
+        for i, up in enumerate(self.ups):
+            taps = -(-up.kernel_size // up.stride)
+            yield Link(partial(self._upsampled, i), up.stride, behind=taps - 1, delay=(up.kernel_size - up.stride + 1) // 2)
+            yield Link(partial(self._mean_of_resblocks, i), stride=1, behind=2 * self._reach, delay=self._reach)
+        # The slope is torch's default: the one place where the reference does not say 0.1.
+        yield Link(lambda x, _: self.conv_post(nn.leaky_relu(x, 0.01)), stride=1, behind=6, delay=3)
+
+    def _upsampled(self, stage, x, _):
+        return self.ups[stage](nn.leaky_relu(x, SLOPE))
+
     def _mean_of_resblocks(self, stage, x, mask):
-        blocks = list(zip(self.resblock_kernel_sizes, self.resblock_dilation_sizes, strict=True))
-        block = RESBLOCKS[self.resblock]
-        total = sum(
-            block(kernel_size, dilations, self.folded, name=f"resblocks_{stage * len(blocks) + j}")(x, mask)
-            for j, (kernel_size, dilations) in enumerate(blocks)
-        )
-        return total / len(blocks)
+        count = len(self.resblock_kernel_sizes)
+        return sum(block(x, mask) for block in self.resblocks[stage * count : (stage + 1) * count]) / count
+
+    @property
+    def _reach(self) -> int:
+        blocks = zip(self.resblock_kernel_sizes, self.resblock_dilation_sizes, strict=True)
+        return max(RESBLOCKS[self.resblock].reach(*block) for block in blocks)
 
     @property
     def hop_size(self) -> int:
@@ -111,14 +141,12 @@ class HiFiGAN(nn.Module):
     @property
     def context_frames(self) -> int:
         """How many mel frames beyond a stretch of frames, on each side, move its audio: the receptive field, to the frame."""
-        blocks = zip(self.resblock_kernel_sizes, self.resblock_dilation_sizes, strict=True)
-        reach = max(RESBLOCKS[self.resblock].reach(*block) for block in blocks)
         first, last = 0, self.hop_size - 1  # the samples of frame 0, traced back to the frames that they depend on
         first, last = first - 3, last + 3
         for stride, kernel_size in reversed(list(zip(self.upsample_rates, self.upsample_kernel_sizes, strict=True))):
             padding = (kernel_size - stride + 1) // 2
-            first = -((kernel_size - 1 - padding - (first - reach)) // stride)
-            last = (last + reach + padding) // stride
+            first = -((kernel_size - 1 - padding - (first - self._reach)) // stride)
+            last = (last + self._reach + padding) // stride
         return max(3 - first, last + 3)
 
 

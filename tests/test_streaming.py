@@ -1,0 +1,103 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hifigan_jax.config import load_config, packaged_config
+from hifigan_jax.errors import DataError
+from hifigan_jax.models import build_generator
+from hifigan_jax.streaming import STEPS
+from hifigan_jax.synthesis import Vocoder
+
+NARROW = {"upsample_initial_channel": 16, "upsample_kernel_sizes": [17, 16, 4]}  # one of them odd, one as wide as its stride
+RESBLOCKS = {
+    "1": {"resblock": "1", "resblock_kernel_sizes": [3, 5], "resblock_dilation_sizes": [[1, 3, 2], [1, 2, 1]]},
+    "2": {"resblock": "2", "resblock_kernel_sizes": [3, 7], "resblock_dilation_sizes": [[1, 2], [2, 6]]},
+}
+
+
+def started(config, seed):
+    """Random weights, loud enough for every edge to be heard."""
+    params = jax.jit(build_generator(config).init)(jax.random.key(seed), jnp.zeros((1, 8, 80)))["params"]
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: leaf * (2 if path[-1].key == "g" else 1), params)
+
+
+@pytest.fixture(scope="module", params=RESBLOCKS, ids="resblock {}".format)
+def vocoder(request):
+    config = load_config(packaged_config("config_v3"), NARROW | RESBLOCKS[request.param])
+    return Vocoder(config, started(config, 0))
+
+
+@pytest.fixture(scope="module")
+def mel():
+    return np.random.default_rng(0).normal(-5, 2, (80, 150)).astype(np.float32)
+
+
+def chunked(mel, sizes):
+    """`mel` cut into chunks of these sizes, the last of which is repeated."""
+    start = 0
+    while start < mel.shape[1]:
+        size, *sizes = sizes if len(sizes) > 1 else sizes * 2
+        yield mel[:, start : start + size]
+        start += size
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5, 14, 150])
+@pytest.mark.parametrize("sizes", [[1], [64], [150], [5, 1, 33, 17, 70, 3], [14, 4]], ids=str)
+def test_a_stream_is_what_the_whole_mel_gives(sizes, frames, vocoder, mel):
+    whole = vocoder.decode(mel[:, :frames])
+    pieces = list(vocoder.stream(chunked(mel[:, :frames], sizes)))
+    assert all(piece.dtype == np.float32 and piece.size for piece in pieces)
+    assert np.abs(whole).max() > 0.1
+    np.testing.assert_allclose(np.concatenate(pieces), whole, atol=1e-6)
+
+
+def test_an_empty_stream_is_silent(vocoder):
+    assert list(vocoder.stream([])) == []
+
+
+def test_a_frame_s_audio_comes_once_the_look_ahead_has_come(vocoder, mel):
+    received, heard = 0, 0
+
+    def arriving():
+        nonlocal received
+        for frame in mel.T:
+            assert heard >= (received - vocoder.lookahead_frames) * vocoder.hop_size
+            received += 1
+            yield frame[:, None]
+
+    for piece in vocoder.stream(arriving()):
+        heard += piece.size
+    assert heard == mel.shape[1] * vocoder.hop_size
+
+
+def test_the_look_ahead_is_the_receptive_field(vocoder, mel):
+    ahead = vocoder.lookahead_frames
+    assert ahead <= vocoder._generator.context_frames
+    assert vocoder.lookahead_ms == pytest.approx(ahead * 256 / 22050 * 1000)
+    audio = vocoder.decode(mel)
+    for distance, heard in ((ahead, True), (ahead + 1, False)):
+        changed = mel.copy()
+        changed[:, 60 + distance] += 1
+        frame = slice(60 * 256, 61 * 256)
+        assert (np.abs(vocoder.decode(changed)[frame] - audio[frame]).max() > 1e-7) == heard
+
+
+def test_streams_of_any_chunks_and_weights_share_their_programs(vocoder, mel):
+    for sizes in ([1, 7, 64, 20], [150]):
+        list(vocoder.stream(chunked(mel, sizes)))
+    vocoder.update(started(vocoder.config, 1))
+    list(vocoder.stream(chunked(mel, [150])))
+    assert vocoder._streamer._step._cache_size() == len(STEPS)
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [np.zeros((79, 5)), np.zeros((80, 0)), np.zeros(80), np.zeros((1, 80, 5)), np.zeros((80, 5), int), np.full((80, 5), np.nan)],
+    ids=lambda chunk: f"{chunk.shape} {chunk.dtype}",
+)
+def test_what_is_no_mel_ends_a_stream_in_one_line(chunk, vocoder, mel):
+    pieces = vocoder.stream([mel[:, :40], chunk])
+    assert next(pieces).size
+    with pytest.raises(DataError, match="^a mel "):
+        list(pieces)
