@@ -1,15 +1,27 @@
 """`infer.py`: a folder of recordings or mels in, a folder of speech out."""
 
 import argparse
+import itertools
 import logging
 import time
-from collections.abc import Collection, Iterator
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from hifigan_jax import audio, mel_file
 from hifigan_jax.errors import DataError, HifiganError, UsageError
 
 logger = logging.getLogger(__name__)
+
+# Files are read and written while the device computes.
+_READERS = 2
+_AHEAD = 4  # files that are read, or wait to be written, before they are needed
 
 
 def parser(name: str | None = None) -> argparse.ArgumentParser:
@@ -46,15 +58,12 @@ def main(options: argparse.Namespace) -> int:
     vocoder = Vocoder.from_pretrained(options.checkpoint_file, options.config)
     loaded = time.perf_counter()
     failed: list[HifiganError] = []
-    seconds = 0.0
-    for source, samples in vocoder.synthesize(_read_all(list(targets), vocoder, from_mels, failed)):
-        try:
-            audio.write_wav(targets[source], samples, vocoder.sampling_rate)
-        except DataError as error:
-            failed.append(error)
-            continue
-        seconds += samples.size / vocoder.sampling_rate
-        print(targets[source], flush=True)
+    with _threads(_READERS) as readers, _threads(1) as writer:
+        read = partial(_read_mel if from_mels else _read_audio, vocoder=vocoder)
+        utterances = _ahead(readers, ((path, partial(read, path)) for path in targets), failed)
+        spoken = vocoder.synthesize(utterances)
+        writes = ((path, partial(_write, targets[path], samples, vocoder.sampling_rate)) for path, samples in spoken)
+        seconds = sum(length for _, length in _ahead(writer, writes, failed))
     ended = time.perf_counter()
     logger.info(
         "%d files, %.1f s of audio in %.1f s: %.1f x real time, with %d compilations; %.1f s before that to load %s",
@@ -110,12 +119,38 @@ def _targets(files: list[Path], folder: Path, output: Path, ending: str) -> dict
     return targets
 
 
-def _read_all(files: list[Path], vocoder, from_mels: bool, failed: list[HifiganError]) -> Iterator[tuple]:
-    for path in files:
+@contextmanager
+def _threads(count: int) -> Iterator[Executor]:
+    """A pool; when the block ends early, what has begun is finished and the rest is left."""
+    pool = ThreadPoolExecutor(count)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _ahead(pool: Executor, tasks: Iterable[tuple[Path, Callable]], failed: list[HifiganError]) -> Iterator[tuple[Path, Any]]:
+    """Yields the tasks' results in their order; the pool works up to _AHEAD tasks ahead. A DataError costs its own task only."""
+    started: deque[tuple[Path, Future]] = deque()
+    tasks = iter(tasks)
+    while True:
+        started.extend((path, pool.submit(task)) for path, task in itertools.islice(tasks, 1 + _AHEAD - len(started)))
+        if not started:
+            return
+        path, future = started.popleft()
         try:
-            yield path, _read_mel(path, vocoder) if from_mels else _read_audio(path, vocoder)
+            result = future.result()
         except DataError as error:
             failed.append(error)
+        else:
+            yield path, result
+
+
+def _write(target: Path, samples: np.ndarray, rate: int) -> float:
+    """Writes and prints; returns the audio's length in seconds."""
+    audio.write_wav(target, samples, rate)
+    print(target, flush=True)
+    return samples.size / rate
 
 
 def _read_mel(path: Path, vocoder):

@@ -1,8 +1,12 @@
+import functools
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -13,6 +17,7 @@ import soundfile
 from flax import traverse_util
 
 from hifigan_jax import audio, checkpoint
+from hifigan_jax.cli import infer as infer_command
 from hifigan_jax.cli import main, run
 from hifigan_jax.models import build_generator
 from hifigan_jax.synthesis import Vocoder
@@ -87,6 +92,57 @@ def test_one_bad_file_costs_no_other(weights, recordings, tmp_path, capfd):
     assert any("bad.wav" in line for line in errors)
     assert any("short.wav" in line for line in errors)
     assert "1 files without a fitting suffix are passed over" in said
+
+
+def test_speech_that_can_t_be_kept_costs_no_other(weights, recordings, tmp_path, capfd, monkeypatch):
+    write = audio.write_wav
+
+    def spoilt(path, samples, rate):
+        write(path, samples * np.nan if path.name.startswith("one") else samples, rate)
+
+    monkeypatch.setattr(audio, "write_wav", spoilt)
+    code, printed, said = infer(capfd, input_wavs_dir=recordings, output_dir=tmp_path / "out", checkpoint_file=weights)
+    assert code == 3
+    assert printed.splitlines() == [str(tmp_path / "out/below/two words ü_generated.wav")]
+    (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert "one_generated.wav: not written: the audio holds NaN" in line
+    assert "1 files, " in said
+
+
+def test_a_disk_that_can_t_be_written_ends_it_in_one_line(weights, recordings, tmp_path, capfd):
+    (tmp_path / "out").write_text("in the way")
+    code, printed, said = infer(capfd, input_wavs_dir=recordings, output_dir=tmp_path / "out", checkpoint_file=weights)
+    assert code == 5
+    assert printed == ""
+    (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert "can't be written" in line
+
+
+def test_an_interrupt_leaves_no_half_written_file(weights, recordings, tmp_path, capfd, monkeypatch):
+    write = soundfile.write
+    interrupts = iter([signal.SIGINT])
+
+    def interrupted(path, *arguments, **keywords):
+        for number in interrupts:
+            os.kill(os.getpid(), number)
+            time.sleep(0.2)  # the main thread hears of it while this file is being written
+        write(path, *arguments, **keywords)
+
+    monkeypatch.setattr(soundfile, "write", interrupted)
+    code, printed, _ = infer(capfd, input_wavs_dir=recordings, output_dir=tmp_path / "out", checkpoint_file=weights)
+    assert code == 130
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert {str(path) for path in written} == set(printed.splitlines())
+    assert all(soundfile.info(path).frames for path in written)
+
+
+def test_few_files_are_in_memory_before_they_are_needed():
+    begun = []
+    tasks = ((number, functools.partial(begun.append, number)) for number in range(20))
+    with infer_command._threads(2) as pool:
+        for number, _ in infer_command._ahead(pool, tasks, []):
+            assert len(begun) <= number + 1 + infer_command._AHEAD
+    assert sorted(begun) == list(range(20))
 
 
 def test_another_rate_is_resampled_with_a_notice(weights, tmp_path, capfd):
