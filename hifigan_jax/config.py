@@ -60,6 +60,9 @@ class Config(pydantic.BaseModel):
     discriminators: Annotated[tuple[Literal["mpd", "msd"], ...], Field(min_length=1)] = ("mpd", "msd")
     discriminator_channel_mult: Annotated[Real, Field(gt=0, le=16)] = 1.0
 
+    # What convolutions are computed in; parameters, norms, spectra, losses and optimizers are float32 always
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+
     # Optimisation
     batch_size: Count = 16  # over all devices
     segment_size: Count = 8192

@@ -14,14 +14,14 @@ PACKAGE = pathlib.Path(hifigan_jax.__file__).parent
 
 LAYERS = [
     {"errors"},
-    {"config", "audio", "losses", "windows", "models.convolution"},
+    {"config", "audio", "losses", "windows", "runtime", "models.convolution"},
     {"mel", "mel_file", "recordings", "data", "models.layers", "models.hifigan", "models.discriminators"}
     | {"weights", "weights.torch_file", "weights.torch_writer", "weights.safetensors_file", "weights.jik876"}
     | {"weights.reference_run", "weights.pretrained"},
     {"models", "checkpoint", "generator_source", "streaming"},
     {"synthesis", "training", "training.state", "training.step", "training.stop", "training.logging", "training.validation"}
-    | {"training.reference", "training.start", "training.loop", "exchange"},
-    {"", "cli", "cli.train", "cli.infer", "cli.convert"},
+    | {"training.reference", "training.start", "training.loop", "exchange", "benchmark"},
+    {"", "cli", "cli.train", "cli.infer", "cli.convert", "cli.options", "cli.benchmark"},
 ]
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 

@@ -6,12 +6,14 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from hifigan_jax import runtime
 from hifigan_jax.errors import HifiganError
 
 COMMANDS = {
     "infer": "turn a folder of recordings or mels into speech",
     "train": "train a generator against MPD and MSD",
-    "convert": "turn a PyTorch generator into a checkpoint of ours",
+    "benchmark": "time synthesis and the training step on this machine",
+    "convert": "carry generators and training runs between this project and PyTorch",
 }
 
 
@@ -38,6 +40,7 @@ def run(command: str, arguments: Sequence[str] | None = None, name: str | None =
     _talk_on_stderr()
     module = importlib.import_module(f"hifigan_jax.cli.{command}")
     options = module.parser(name).parse_args(arguments)
+    runtime.prepare(getattr(options, "compile_cache", True))
     try:
         return module.main(options)
     except HifiganError as error:

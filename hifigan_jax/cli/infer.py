@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from hifigan_jax import audio, mel_file
+from hifigan_jax.cli.options import add_compile_cache, add_compute_dtype
 from hifigan_jax.errors import DataError, HifiganError, UsageError
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
         help="a .pth file, a run's folder, or universal_v1 (default), ljspeech_v1",
     )
     result.add_argument("--config", metavar="JSON", help="of a .pth file with none beside it")
+    add_compute_dtype(result, "float32")
+    add_compile_cache(result)
     return result
 
 
@@ -55,7 +58,7 @@ def main(options: argparse.Namespace) -> int:
     from hifigan_jax.synthesis import Vocoder  # jax starts here
 
     compilations = _CompilationCount()
-    vocoder = Vocoder.from_pretrained(options.checkpoint_file, options.config)
+    vocoder = Vocoder.from_pretrained(options.checkpoint_file, options.config, options.compute_dtype)
     loaded = time.perf_counter()
     failed: list[HifiganError] = []
     with _threads(_READERS) as readers, _threads(1) as writer:

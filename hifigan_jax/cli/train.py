@@ -2,6 +2,7 @@
 
 import argparse
 
+from hifigan_jax.cli.options import add_compile_cache, add_compute_dtype
 from hifigan_jax.config import Config, load_config
 
 
@@ -23,6 +24,8 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
     add("input_mels_dir", "mels for --fine_tuning, named as the recordings", metavar="DIR")
     add("checkpoint_path", "the run's folder: checkpoints, config.json, metrics.jsonl, logs", metavar="DIR")
     add("training_epochs", "passes over the data", type=int, metavar="N")
+    add_compute_dtype(result, argparse.SUPPRESS)
+    add_compile_cache(result)
     add("max_steps", "stop after this many updates, with a checkpoint", type=int, metavar="N")
     add("stdout_interval", "steps between lines on stdout", type=int, metavar="N")
     add("summary_interval", "steps between lines in metrics.jsonl and TensorBoard", type=int, metavar="N")
@@ -43,6 +46,7 @@ def main(options: argparse.Namespace) -> int:
     flags = vars(options)
     path = flags.pop("config")
     flags.pop("group_name", None)
+    flags.pop("compile_cache")
     finetune_from = flags.pop("finetune_from", None)
     config = load_config(path, flags)
 

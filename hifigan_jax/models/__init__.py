@@ -7,6 +7,7 @@ To add a discriminator: one class audio [B, T] -> (score map, feature maps), one
 import dataclasses
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from hifigan_jax.config import Config
 from hifigan_jax.models.discriminators import Discriminator, PeriodDiscriminator, ScaleDiscriminator
@@ -14,24 +15,28 @@ from hifigan_jax.models.hifigan import HiFiGAN
 
 GENERATORS = {"hifigan": HiFiGAN}
 
-# name -> the sub-discriminators of the family, for a channel multiplier
+# name -> the sub-discriminators of the family, given their common fields
 DISCRIMINATORS = {
-    "mpd": lambda mult: [PeriodDiscriminator(period, mult) for period in (2, 3, 5, 7, 11)],
-    "msd": lambda mult: [ScaleDiscriminator(pools, spectral=pools == 0, channel_mult=mult) for pools in (0, 1, 2)],
+    "mpd": lambda **fields: [PeriodDiscriminator(period, **fields) for period in (2, 3, 5, 7, 11)],
+    "msd": lambda **fields: [ScaleDiscriminator(pools, spectral=pools == 0, **fields) for pools in (0, 1, 2)],
 }
+
+# compute_dtype -> what convolutions are computed in; None: as their inputs come
+COMPUTE_DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
 
 
 def build_generator(config: Config, folded: bool = False) -> nn.Module:
     """The generator that the configuration names; its fields are the configuration's keys of the same name."""
     module = GENERATORS[config.generator]
     fields = {field.name for field in dataclasses.fields(module)}
-    return module(**{key: value for key, value in config if key in fields}, folded=folded)
+    chosen = {key: value for key, value in config if key in fields}
+    return module(**chosen | {"folded": folded, "compute_dtype": COMPUTE_DTYPES[config.compute_dtype]})
 
 
 def build_discriminator(config: Config) -> Discriminator:
     """All sub-discriminators that the configuration names, as one module; their names follow the reference's order."""
+    fields = {"channel_mult": config.discriminator_channel_mult, "compute_dtype": COMPUTE_DTYPES[config.compute_dtype]}
     parts = {}
     for family in config.discriminators:
-        members = DISCRIMINATORS[family](config.discriminator_channel_mult)
-        parts |= {f"{family}_{i}": member for i, member in enumerate(members)}
+        parts |= {f"{family}_{i}": member for i, member in enumerate(DISCRIMINATORS[family](**fields))}
     return Discriminator(parts)

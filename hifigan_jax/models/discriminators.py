@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, DTypeLike, Float
 
 from hifigan_jax.models.layers import Conv, SpectralConv
 
@@ -30,6 +30,7 @@ class PeriodDiscriminator(nn.Module):
 
     period: int
     channel_mult: float = 1
+    compute_dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(self, audio: Float[Array, "B T"], passes: int = 1) -> tuple[Array, tuple[Array, ...]]:
@@ -39,10 +40,12 @@ class PeriodDiscriminator(nn.Module):
         x = x.reshape(-1, x.shape[2], 1)  # [B * P, T / P, 1]
         features = []
         for i, (channels, stride) in enumerate(((32, 3), (128, 3), (512, 3), (1024, 3), (1024, 1))):
-            conv = Conv(int(channels * self.channel_mult), 5, stride=stride, name=f"convs_{i}")
+            conv = Conv(
+                int(channels * self.channel_mult), 5, stride, compute_dtype=self.compute_dtype, name=f"convs_{i}"
+            )
             x = nn.leaky_relu(conv(x), SLOPE)
             features.append(x)
-        score = Conv(1, 3, name="conv_post")(x)
+        score = Conv(1, 3, compute_dtype=self.compute_dtype, name="conv_post")(x)
         return score, (*features, score)
 
 
@@ -52,6 +55,7 @@ class ScaleDiscriminator(nn.Module):
     pools: int
     spectral: bool = False
     channel_mult: float = 1
+    compute_dtype: DTypeLike | None = None
 
     LAYERS = (  # channels, kernel size, stride, groups
         (128, 15, 1, 1),
@@ -77,9 +81,10 @@ class ScaleDiscriminator(nn.Module):
         return score, (*features, score)
 
     def _conv(self, x, passes, channels, kernel_size, stride, groups, name):
+        options = dict(stride=stride, groups=groups, compute_dtype=self.compute_dtype, name=name)
         if self.spectral:
-            return SpectralConv(channels, kernel_size, stride, groups, name=name)(x, passes)
-        return Conv(channels, kernel_size, stride, groups=groups, name=name)(x)
+            return SpectralConv(channels, kernel_size, **options)(x, passes)
+        return Conv(channels, kernel_size, **options)(x)
 
 
 class Discriminator(nn.Module):

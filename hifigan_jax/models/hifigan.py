@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
 from hifigan_jax.models.layers import Conv, ConvTranspose
 
@@ -20,11 +20,13 @@ class ResBlock1(nn.Module):
     kernel_size: int
     dilations: tuple[int, ...]
     folded: bool = False
+    compute_dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "B T C"], mask: Bool[Array, "B T 1"] | None = None) -> Float[Array, "B T C"]:
         for i, dilation in enumerate(self.dilations):
-            conv = dict(features=x.shape[-1], kernel_size=self.kernel_size, folded=self.folded)
+            options = dict(folded=self.folded, compute_dtype=self.compute_dtype)
+            conv = dict(features=x.shape[-1], kernel_size=self.kernel_size, **options)
             y = Conv(**conv, dilation=dilation, name=f"convs1_{i}")(nn.leaky_relu(x, SLOPE))
             y = Conv(**conv, name=f"convs2_{i}")(nn.leaky_relu(masked(y, mask), SLOPE))
             x = x + masked(y, mask)
@@ -42,11 +44,13 @@ class ResBlock2(nn.Module):
     kernel_size: int
     dilations: tuple[int, ...]
     folded: bool = False
+    compute_dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "B T C"], mask: Bool[Array, "B T 1"] | None = None) -> Float[Array, "B T C"]:
         for i, dilation in enumerate(self.dilations):
-            conv = Conv(x.shape[-1], self.kernel_size, dilation=dilation, folded=self.folded, name=f"convs_{i}")
+            options = dict(folded=self.folded, compute_dtype=self.compute_dtype)
+            conv = Conv(x.shape[-1], self.kernel_size, dilation=dilation, **options, name=f"convs_{i}")
             x = x + masked(conv(nn.leaky_relu(x, SLOPE)), mask)
         return x
 
@@ -75,7 +79,8 @@ class Link(NamedTuple):
 class HiFiGAN(nn.Module):
     """Upsampling by transposed convolutions, each followed by the mean of residual blocks of several receptive fields.
 
-    The fields are the reference's JSON keys. With `folded`, it takes parameters that went through `fold_norms`.
+    The fields are the reference's JSON keys. With `folded`, it takes parameters that went through `fold_norms`. Convolutions are
+    computed in `compute_dtype` (None: as their inputs come), everything else in the inputs' dtype.
     """
 
     num_mels: int
@@ -86,15 +91,17 @@ class HiFiGAN(nn.Module):
     resblock_kernel_sizes: tuple[int, ...]
     resblock_dilation_sizes: tuple[tuple[int, ...], ...]
     folded: bool = False
+    compute_dtype: DTypeLike | None = None
 
     def setup(self):
         channels = [self.upsample_initial_channel // 2 ** (i + 1) for i in range(len(self.upsample_rates))]
         ups = zip(channels, self.upsample_kernel_sizes, self.upsample_rates, strict=True)
         blocks = list(zip(self.resblock_kernel_sizes, self.resblock_dilation_sizes, strict=True))
-        self.conv_pre = Conv(self.upsample_initial_channel, 7, folded=self.folded)
-        self.ups = [ConvTranspose(*fields, folded=self.folded) for fields in ups]
-        self.resblocks = [RESBLOCKS[self.resblock](*block, self.folded) for _ in channels for block in blocks]
-        self.conv_post = Conv(1, 7, folded=self.folded)
+        options = dict(folded=self.folded, compute_dtype=self.compute_dtype)
+        self.conv_pre = Conv(self.upsample_initial_channel, 7, **options)
+        self.ups = [ConvTranspose(*fields, **options) for fields in ups]
+        self.resblocks = [RESBLOCKS[self.resblock](*block, **options) for _ in channels for block in blocks]
+        self.conv_post = Conv(1, 7, **options)
 
     def __call__(
         self, mel: Float[Array, "B F M"], lengths: Int[Array, " B"] | None = None

@@ -5,11 +5,12 @@ reference really starts: its own initialiser runs after weight_norm and changes 
 """
 
 import math
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, DTypeLike, Float
 
 from hifigan_jax.models.convolution import conv1d, conv_transpose1d
 
@@ -37,10 +38,18 @@ def weight_norm(
     return v * scale.reshape([-1 if i == axis else 1 for i in range(v.ndim)])
 
 
+def computed_in(dtype: DTypeLike | None, conv: Callable, x: Float[Array, "B T C"], kernel: Float[Array, "K _ _"], **options):
+    """`conv(x, kernel, **options)` computed in `dtype` (None: as they come) and returned in the dtype of `x`."""
+    if dtype is None:
+        return conv(x, kernel, **options)
+    return conv(x.astype(dtype), kernel.astype(dtype), **options).astype(x.dtype)
+
+
 class Conv(nn.Module):
     """Convolution [B, T, C] -> [B, T', features] with bias and weight norm per output channel.
 
-    With `folded`, the parameters are (kernel, bias) as `fold_norms` leaves them instead of (v, g, bias).
+    With `folded`, the parameters are (kernel, bias) as `fold_norms` leaves them instead of (v, g, bias). The convolution alone is
+    computed in `compute_dtype`: parameters, norms, bias and result stay as they are.
     """
 
     features: int
@@ -49,6 +58,7 @@ class Conv(nn.Module):
     dilation: int = 1
     groups: int = 1
     folded: bool = False
+    compute_dtype: DTypeLike | None = None
 
     NORM_AXIS = 2  # torch's dim 0 of (out, in, k)
 
@@ -58,7 +68,8 @@ class Conv(nn.Module):
         initialise = uniform(fan_in=shape[0] * shape[1])
         kernel = _normed_kernel(self, initialise, shape)
         padding = self.dilation * (self.kernel_size - 1) // 2
-        y = conv1d(x, kernel, stride=self.stride, padding=padding, dilation=self.dilation, groups=self.groups)
+        options = dict(stride=self.stride, padding=padding, dilation=self.dilation, groups=self.groups)
+        y = computed_in(self.compute_dtype, conv1d, x, kernel, **options)
         return y + self.param("bias", initialise, (self.features,))[None, None]
 
 
@@ -69,6 +80,7 @@ class ConvTranspose(nn.Module):
     kernel_size: int
     stride: int
     folded: bool = False
+    compute_dtype: DTypeLike | None = None
 
     NORM_AXIS = 1  # torch's dim 0 of (in, out, k)
 
@@ -78,7 +90,7 @@ class ConvTranspose(nn.Module):
         initialise = uniform(fan_in=self.kernel_size * self.features)  # torch counts the output channels here
         kernel = _normed_kernel(self, initialise, shape)
         bias = self.param("bias", initialise, (self.features,))
-        return conv_transpose1d(x, kernel, stride=self.stride) + bias[None, None]
+        return computed_in(self.compute_dtype, conv_transpose1d, x, kernel, stride=self.stride) + bias[None, None]
 
 
 def _normed_kernel(layer: nn.Module, initialise, shape: tuple[int, int, int]) -> Float[Array, "K C_in C_out"]:
@@ -101,6 +113,7 @@ class SpectralConv(nn.Module):
     kernel_size: int
     stride: int = 1
     groups: int = 1
+    compute_dtype: DTypeLike | None = None
 
     EPSILON = 1e-12
 
@@ -118,7 +131,8 @@ class SpectralConv(nn.Module):
                 v.value = _unit(jnp.einsum("kio,o->ki", fixed, u.value, precision="highest"), self.EPSILON)
                 u.value = _unit(jnp.einsum("kio,ki->o", fixed, v.value, precision="highest"), self.EPSILON)
             sigmas.append(jnp.einsum("kio,ki,o->", kernel, v.value, u.value, precision="highest"))
-        y = conv1d(x, kernel, stride=self.stride, padding=(self.kernel_size - 1) // 2, groups=self.groups)
+        options = dict(stride=self.stride, padding=(self.kernel_size - 1) // 2, groups=self.groups)
+        y = computed_in(self.compute_dtype, conv1d, x, kernel, **options)
         sigma = jnp.repeat(jnp.stack(sigmas), x.shape[0] // passes)[:, None, None]
         return y / sigma + self.param("bias", initialise, (self.features,))[None, None]
 

@@ -32,7 +32,7 @@ class Validator:
         """Logs and returns the mean over utterances of mean |mel(real) - mel(fake)|, up to fmax_for_loss."""
         start = time.perf_counter()
         if self.vocoder is None:
-            self.vocoder = Vocoder(self.config, params)
+            self.vocoder = Vocoder(self.config.model_copy(update={"compute_dtype": "float32"}), params)
         else:
             self.vocoder.update(params)
         errors = []

@@ -1,0 +1,153 @@
+"""The programs that compare.py lets run against each other, each in a process and an interpreter of its own.
+
+    python benchmarks/contenders.py NAME synthesis|training --config JSON [...]
+
+Prints one JSON line when it is ready (its versions, how long it took to get there), then, for each line on stdin, does its work
+once and prints the seconds that it took. hifigan_jax needs no torch; torch, onnxruntime and openvino need the extra `peers`.
+"""
+
+import argparse
+import contextlib
+import importlib.metadata
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from hifigan_jax.config import Config, load_config
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "parity"))
+
+
+def hifigan_jax(options: argparse.Namespace, config: Config):
+    """Ours, as its users call it."""
+    from hifigan_jax import benchmark
+
+    if options.task == "synthesis":
+        return benchmark.synthesis(config, options.frames, options.batch_size)
+    return benchmark.training(config)
+
+
+def torch(options: argparse.Namespace, config: Config):
+    """The reference's modules in torch, eager, with weight norm removed for synthesis as its inference.py does."""
+    import peer
+    import torch
+
+    torch.set_num_threads(options.threads)
+    if options.task == "training":
+        modules = (peer.generator(config), *peer.discriminators())
+        weights = [{name: tensor.numpy() for name, tensor in module.state_dict().items()} for module in modules]
+        trainer = peer.Trainer(config, weights)
+        audio = noise(config.batch_size, config.segment_size)
+        return lambda: trainer.step(audio)
+    generator = reference_generator(config)
+    mel = random_mel(config, options)
+    return lambda: run_torch(generator, mel)
+
+
+def onnxruntime(options: argparse.Namespace, config: Config):
+    """ONNX Runtime on the reference's own export."""
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    with exported(config) as path:
+        session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+    mel = random_mel(config, options)
+    return lambda: session.run(None, {"mel": mel})
+
+
+def openvino(options: argparse.Namespace, config: Config):
+    """OpenVINO on the reference's own export, at the precision of --compute_dtype."""
+    import openvino
+
+    core = openvino.Core()
+    hints = {"float32": openvino.Type.f32, "bfloat16": openvino.Type.bf16}
+    settings = {"INFERENCE_NUM_THREADS": options.threads, "INFERENCE_PRECISION_HINT": hints[options.compute_dtype]}
+    mel = random_mel(config, options)
+    with exported(config) as path:
+        model = core.read_model(path)
+        model.reshape(list(mel.shape))  # a fixed shape is its fastest way
+        compiled = core.compile_model(model, "CPU", settings | {"PERFORMANCE_HINT": "LATENCY"})
+    request = compiled.create_infer_request()
+    return lambda: request.infer({0: mel})
+
+
+def reference_generator(config: Config):
+    """The reference's generator in torch, without weight norm."""
+    import peer
+
+    generator = peer.generator(config).eval()
+    generator.remove_weight_norm()
+    return generator
+
+
+def run_torch(generator, mel: np.ndarray) -> np.ndarray:
+    """Audio of a mel."""
+    import torch
+
+    with torch.no_grad():
+        return generator(torch.from_numpy(mel)).numpy()
+
+
+@contextlib.contextmanager
+def exported(config: Config):
+    """The path of the reference's generator as ONNX, any length."""
+    import torch
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
+        path = str(Path(folder) / "generator.onnx")
+        axes = {"mel": {0: "batch", 2: "frames"}, "audio": {0: "batch", 2: "samples"}}
+        example = torch.zeros(1, config.num_mels, 32)
+        names = {"input_names": ["mel"], "output_names": ["audio"]}
+        torch.onnx.export(reference_generator(config), example, path, dynamic_axes=axes, dynamo=False, **names)
+        yield path
+
+
+def random_mel(config: Config, options: argparse.Namespace) -> np.ndarray:
+    """(B, M, F), spread as log-mels are."""
+    return np.random.default_rng(0).normal(-5, 2, (options.batch_size, config.num_mels, options.frames)).astype(np.float32)
+
+
+def noise(rows: int, samples: int) -> np.ndarray:
+    """[B, T]"""
+    return np.random.default_rng(0).normal(0, 0.1, (rows, samples)).astype(np.float32)
+
+
+CONTENDERS = {"hifigan_jax": hifigan_jax, "torch": torch, "onnxruntime": onnxruntime, "openvino": openvino}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=CONTENDERS)
+    parser.add_argument("task", choices=("synthesis", "training"))
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--frames", type=int, default=396)
+    parser.add_argument("--batch_size", type=int, default=1)
+    parser.add_argument("--compute_dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    options = parser.parse_args()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
+    overrides = {"batch_size": options.batch_size}
+    if options.name == "hifigan_jax" and options.compute_dtype != "float32":
+        overrides["compute_dtype"] = options.compute_dtype
+    config = load_config(options.config, overrides)
+    began = time.perf_counter()
+    work = CONTENDERS[options.name](options, config)
+    work()
+    work()
+    libraries = ("jax", "jaxlib") if options.name == "hifigan_jax" else (options.name,)
+    versions = {library: importlib.metadata.version(library) for library in libraries}
+    print(json.dumps({"versions": versions, "seconds_to_start": time.perf_counter() - began}), flush=True)
+    for _ in sys.stdin:
+        began = time.perf_counter()
+        work()
+        print(time.perf_counter() - began, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Times synthesis and the training step, as their users call them, on made-up data, and says on what."""
+
+import importlib.metadata
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.monitoring
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from hifigan_jax.config import Config
+from hifigan_jax.data import Batch
+from hifigan_jax.mel import input_mel, loss_mel
+from hifigan_jax.models import build_discriminator, build_generator
+from hifigan_jax.synthesis import Vocoder
+from hifigan_jax.training.state import adamw, initial_state, learning_rate
+from hifigan_jax.training.step import AXIS, make_train_step
+
+PRODUCT_SIZES = (2048, 4096)  # of the matrix products that a device's peak is taken from
+
+
+def measure(work: Callable[[], Callable[[], Any]], rounds: int) -> dict[str, Any]:
+    """Medians and extremes of `rounds` calls of what `work()` makes, after two calls that aren't timed; seconds.
+
+    `compile_seconds` is the time that compilers took until then. Peak memory is in bytes: the device's where it tells, else the
+    whole process's.
+    """
+    compiling = _CompileTime()
+    began = time.perf_counter()
+    call = work()
+    call()
+    call()
+    start, compile_seconds = time.perf_counter() - began, compiling.seconds
+    seconds = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - began)
+    return {
+        "median": statistics.median(seconds),
+        "seconds": seconds,
+        "compile_seconds": compile_seconds,
+        "start_seconds": start,
+        "peak_bytes": peak_memory(jax.devices()[0]),
+    }
+
+
+def peak_flops(dtype: str) -> float:
+    """FLOP/s of one device: the best median of square matrix products by jax, and by numpy where it shares the CPU."""
+    by = {"jax": lambda a: jax.block_until_ready(product(a))}
+    product = jax.jit(lambda a: jnp.matmul(a, a, precision="highest"))
+    if jax.default_backend() == "cpu" and dtype == "float32":
+        by["numpy"] = lambda a: np.matmul(a, a)
+    best = 0.0
+    for size in PRODUCT_SIZES:
+        values = np.random.default_rng(0).normal(size=(size, size)).astype(np.float32)
+        for name, multiply in by.items():
+            a = values if name == "numpy" else jnp.asarray(values, dtype)
+            best = max(best, 2 * size**3 / measure(lambda a=a, multiply=multiply: lambda: multiply(a), 5)["median"])
+    return best
+
+
+def peak_memory(device: jax.Device) -> int:
+    """The most bytes that were in use at once."""
+    stats = device.memory_stats()
+    if stats and "peak_bytes_in_use" in stats:
+        return stats["peak_bytes_in_use"]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def about(devices: Sequence[jax.Device]) -> str:
+    """The devices, the machine and the versions, in one line."""
+    kind = devices[0].device_kind if devices[0].platform != "cpu" else _processor()
+    versions = ", ".join(f"{library} {importlib.metadata.version(library)}" for library in ("jax", "jaxlib", "flax"))
+    return f"{len(devices)} x {kind}, Python {platform.python_version()}, {versions}"
+
+
+def synthesis(config: Config, frames: int, rows: int, devices: Sequence[jax.Device] | None = None) -> Callable[[], np.ndarray]:
+    """Decodes one and the same batch of mels of random numbers, (rows, M, frames), each time it is called."""
+    generator = build_generator(config)
+    example = np.zeros((1, 8, config.num_mels), np.float32)
+    params = jax.jit(generator.init)(jax.random.key(0), example)["params"]
+    vocoder = Vocoder(config, params, devices)
+    mel = np.random.default_rng(0).normal(-5, 2, (rows, config.num_mels, frames)).astype(np.float32)
+    return lambda: vocoder.decode(mel)
+
+
+def training(config: Config, devices: Sequence[jax.Device] | None = None) -> Callable[[], dict[str, float]]:
+    """Makes one more training step on one and the same batch each time it is called, and waits for it."""
+    devices = jax.devices() if devices is None else devices
+    mesh = jax.make_mesh((len(devices),), (AXIS,), (AxisType.Auto,), devices=tuple(devices))
+    replicated, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(AXIS))
+    generator, discriminator, optimizer = build_generator(config), build_discriminator(config), adamw(config)
+    state = jax.jit(lambda: initial_state(generator, discriminator, optimizer, config), out_shardings=replicated)()
+    step = make_train_step(
+        generator=generator,
+        discriminator=discriminator,
+        optimizer=optimizer,
+        input_mel=input_mel(config),
+        loss_mel=loss_mel(config),
+        loss_weights=config.loss_weights,
+        learning_rate=learning_rate(config),
+        batches_per_epoch=1000,
+        mesh=mesh,
+    )
+    audio = np.random.default_rng(0).normal(0, 0.1, (config.batch_size, config.segment_size)).astype(np.float32)
+    batch = Batch(jax.device_put(audio, split), None)
+
+    def one_more() -> dict[str, float]:
+        nonlocal state
+        state, metrics = step(state, batch)
+        jax.block_until_ready(state)
+        return {name: float(value) for name, value in metrics.items()}
+
+    return one_more
+
+
+class _CompileTime:
+    def __init__(self):
+        self.seconds = 0.0
+        jax.monitoring.register_event_duration_secs_listener(self._hear)
+
+    def _hear(self, event: str, duration: float, **_) -> None:
+        self.seconds += duration if event == "/jax/core/compile/backend_compile_duration" else 0
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as lines:
+            return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "CPU"

@@ -1,0 +1,95 @@
+"""`hifigan-jax benchmark`: how fast synthesis and training are, on any device."""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from hifigan_jax.cli.options import add_compute_dtype
+from hifigan_jax.config import load_config
+from hifigan_jax.errors import DiskError, UsageError
+
+
+def parser(name: str | None = None) -> argparse.ArgumentParser:
+    """The program's arguments."""
+    about = "Time synthesis or the training step with random weights on made-up data, whole calls, in medians."
+    result = argparse.ArgumentParser(name, description=about)
+    result.add_argument("task", choices=("synthesis", "training"))
+    result.add_argument("--config", required=True, metavar="JSON", help="for example configs/config_v1.json")
+    result.add_argument("--batch_size", type=_count, metavar="N", help="rows over all devices (default: 1, or the JSON's)")
+    result.add_argument(
+        "--frames", type=_count, nargs="+", default=[396], metavar="N", help="mel frames of an utterance; one line each"
+    )
+    result.add_argument("--devices", type=_count, metavar="N", help="the first N (default: all); CPUs are divided into N")
+    result.add_argument("--rounds", type=_count, default=9, metavar="N", help="calls to take the median of (default 9)")
+    add_compute_dtype(result, "float32")
+    result.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    result.set_defaults(compile_cache=False)
+    return result
+
+
+def main(options: argparse.Namespace) -> int:
+    """Measures and prints; returns the exit code."""
+    training = options.task == "training"
+    batch = options.batch_size or (None if training else 1)
+    overrides = {"compute_dtype": options.compute_dtype} | ({"batch_size": batch} if batch else {})
+    config = load_config(options.config, overrides)
+
+    import jax  # starts here
+
+    if options.devices:
+        jax.config.update("jax_num_cpu_devices", options.devices)
+    from hifigan_jax import benchmark
+    from hifigan_jax.flops import generator_flops, training_step_flops
+
+    if (options.devices or 1) > jax.device_count():
+        raise UsageError(f"--devices {options.devices}: there are {jax.device_count()}")
+    devices = jax.devices()[: options.devices]
+    if training and config.batch_size % len(devices):
+        raise UsageError(f"--batch_size {config.batch_size} can't be split evenly over {len(devices)} devices")
+    peak = benchmark.peak_flops(options.compute_dtype) * (len(devices) if devices[0].platform != "cpu" else 1)
+    print(f"{options.task}, {options.config}, {options.compute_dtype}, batch {config.batch_size}, {benchmark.about(devices)}")
+    print(f"peak of {options.compute_dtype} matrix products of {benchmark.PRODUCT_SIZES}: {peak / 1e9:.0f} GFLOP/s")
+    columns = ("frames", "median s", "min", "max", "x real time", "frames/s", "steps/s", "GFLOP/s", "of peak", "compile s", "MB")
+    print("".join(f"{column:>12}" for column in columns))
+    rows = []
+    for frames in [config.segment_size // config.hop_size] if training else options.frames:
+        if training:
+            work, flops = lambda: benchmark.training(config, devices), training_step_flops(config)
+        else:
+            work = lambda frames=frames: benchmark.synthesis(config, frames, config.batch_size, devices)  # noqa: E731
+            flops = config.batch_size * generator_flops(config, frames)
+        row = benchmark.measure(work, options.rounds) | {"frames": frames, "flops": flops}
+        rows.append(row)
+        print(_line(row, config, training, peak), flush=True)
+    if options.json:
+        content = {"about": benchmark.about(devices), "peak_flops": peak, "config": config.model_dump(), "rows": rows}
+        try:
+            options.json.write_text(json.dumps(content, indent=1) + os.linesep, encoding="utf-8")
+        except OSError as error:
+            raise DiskError(f"{options.json}: can't be written: {error.strerror}") from None
+    return 0
+
+
+def _line(row: dict, config, training: bool, peak: float) -> str:
+    median, frames = row["median"], row["frames"] * config.batch_size
+    cells = (
+        f"{row['frames']}",
+        f"{median:.4f}",
+        f"{min(row['seconds']):.4f}",
+        f"{max(row['seconds']):.4f}",
+        f"{frames * config.hop_size / config.sampling_rate / median:.2f}",
+        f"{frames / median:.0f}",
+        f"{1 / median:.3f}" if training else "-",
+        f"{row['flops'] / median / 1e9:.0f}",
+        f"{row['flops'] / median / peak:.0%}",
+        f"{row['compile_seconds']:.1f}",
+        f"{row['peak_bytes'] / 1e6:.0f}",
+    )
+    return "".join(f"{cell:>12}" for cell in cells)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"a number from 1 on, not {text!r}")
+    return int(text)
