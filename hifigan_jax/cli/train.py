@@ -23,6 +23,8 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
     add("input_mels_dir", "mels for --fine_tuning, named as the recordings", metavar="DIR")
     add("checkpoint_path", "the run's folder: checkpoints, config.json, metrics.jsonl, logs", metavar="DIR")
     add("training_epochs", "passes over the data", type=int, metavar="N")
+    add("accumulation_steps", "micro-batches that each device cuts its rows into, for less memory", type=int, metavar="N")
+    add("rematerialize", "compute activations twice, for less memory", nargs="?", const=True, type=_switch, metavar="True|False")
     add("max_steps", "stop after this many updates, with a checkpoint", type=int, metavar="N")
     add("stdout_interval", "steps between lines on stdout", type=int, metavar="N")
     add("summary_interval", "steps between lines in metrics.jsonl and TensorBoard", type=int, metavar="N")

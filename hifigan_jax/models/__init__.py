@@ -34,4 +34,4 @@ def build_discriminator(config: Config) -> Discriminator:
     for family in config.discriminators:
         members = DISCRIMINATORS[family](config.discriminator_channel_mult)
         parts |= {f"{family}_{i}": member for i, member in enumerate(members)}
-    return Discriminator(parts)
+    return Discriminator(parts, config.rematerialize)

@@ -59,7 +59,8 @@ RESBLOCKS = {"1": ResBlock1, "2": ResBlock2}
 class HiFiGAN(nn.Module):
     """Upsampling by transposed convolutions, each followed by the mean of residual blocks of several receptive fields.
 
-    The fields are the reference's JSON keys. With `folded`, it takes parameters that went through `fold_norms`.
+    The fields are the reference's JSON keys. With `folded`, it takes parameters that went through `fold_norms`. With
+    `rematerialize`, a backward pass keeps what goes into each residual block and computes the rest anew.
     """
 
     num_mels: int
@@ -70,6 +71,7 @@ class HiFiGAN(nn.Module):
     resblock_kernel_sizes: tuple[int, ...]
     resblock_dilation_sizes: tuple[tuple[int, ...], ...]
     folded: bool = False
+    rematerialize: bool = False
 
     @nn.compact
     def __call__(
@@ -96,7 +98,7 @@ class HiFiGAN(nn.Module):
 
     def _mean_of_resblocks(self, stage, x, mask):
         blocks = list(zip(self.resblock_kernel_sizes, self.resblock_dilation_sizes, strict=True))
-        block = RESBLOCKS[self.resblock]
+        block = nn.remat(RESBLOCKS[self.resblock]) if self.rematerialize else RESBLOCKS[self.resblock]
         total = sum(
             block(kernel_size, dilations, self.folded, name=f"resblocks_{stage * len(blocks) + j}")(x, mask)
             for j, (kernel_size, dilations) in enumerate(blocks)

@@ -66,6 +66,7 @@ class Run:
             batches_per_epoch=self.per_epoch,
             mesh=mesh,
             adversarial_from_step=config.adversarial_from_step,
+            accumulation_steps=config.accumulation_steps,
         )
         self.saved_at = self.at.step if self.at.step else None
         self.writes = jax.process_index() == 0
@@ -175,6 +176,12 @@ def _mesh_over_all_devices(config: Config) -> Mesh:
     devices = jax.device_count()
     if config.batch_size % devices:
         raise UsageError(f"batch_size {config.batch_size} can't be split evenly over {devices} devices: make it a multiple")
+    rows = config.batch_size // devices
+    if rows % config.accumulation_steps:
+        raise UsageError(
+            f"accumulation_steps {config.accumulation_steps}: the {rows} rows of each of {devices} devices can't be cut into as"
+            " many equal parts: change it or batch_size"
+        )
     return jax.make_mesh((devices,), (AXIS,), (AxisType.Auto,))
 
 
