@@ -20,7 +20,7 @@ LAYERS = [
     | {"weights.reference_run", "weights.pretrained"},
     {"models", "checkpoint", "generator_source"},
     {"synthesis", "training", "training.state", "training.step", "training.stop", "training.logging", "training.validation"}
-    | {"training.reference", "training.start", "training.loop", "training.accumulation", "exchange"},
+    | {"training.reference", "training.start", "training.loop", "training.accumulation", "training.distributed"} | {"exchange"},
     {"", "cli", "cli.train", "cli.infer", "cli.convert"},
 ]
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}

@@ -1,6 +1,7 @@
 """`train.py`: the reference's flags, and a few more; each beats the JSON's key of the same name."""
 
 import argparse
+import os
 
 from hifigan_jax.config import Config, load_config
 
@@ -48,8 +49,10 @@ def main(options: argparse.Namespace) -> int:
     finetune_from = flags.pop("finetune_from", None)
     config = load_config(path, flags)
 
-    from hifigan_jax.training.loop import train  # jax starts here
+    from hifigan_jax.training.distributed import join_cluster  # jax starts here
+    from hifigan_jax.training.loop import train
 
+    join_cluster(os.environ)
     train(config, finetune_from)
     return 0
 
