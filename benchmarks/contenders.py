@@ -25,6 +25,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "parity"))
 
 def hifigan_jax(options: argparse.Namespace, config: Config):
     """Ours, as its users call it."""
+    from hifigan_jax import runtime
+
+    runtime.prepare(compile_cache=False)
     from hifigan_jax import benchmark
 
     if options.task == "synthesis":

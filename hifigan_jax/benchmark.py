@@ -109,6 +109,7 @@ def training(config: Config, devices: Sequence[jax.Device] | None = None) -> Cal
         learning_rate=learning_rate(config),
         batches_per_epoch=1000,
         mesh=mesh,
+        accumulation_steps=config.accumulation_steps,
     )
     audio = np.random.default_rng(0).normal(0, 0.1, (config.batch_size, config.segment_size)).astype(np.float32)
     batch = Batch(jax.device_put(audio, split), None)

@@ -65,6 +65,8 @@ class Config(pydantic.BaseModel):
 
     # Optimisation
     batch_size: Count = 16  # over all devices
+    accumulation_steps: Count = 1  # micro-batches that a device cuts its rows into; same result, less memory
+    rematerialize: Switch = False  # compute activations anew in the backward pass: same result, less memory, more time
     segment_size: Count = 8192
     learning_rate: Annotated[Real, Field(gt=0, le=1)] = 2e-4
     lr_decay: Annotated[Real, Field(gt=0, le=1)] = 0.999  # per epoch
@@ -150,6 +152,8 @@ def _training_problems(c: Config):
         yield f"segment_size {c.segment_size} is too short for n_fft {c.n_fft}: a mel reflects half of n_fft - hop_size"
     if "msd" in c.discriminators and (128 * c.discriminator_channel_mult) % 16:
         yield "discriminator_channel_mult must be a multiple of 1/8: MSD's narrowest layer has 128 channels in 16 groups"
+    if c.batch_size % c.accumulation_steps:
+        yield f"batch_size {c.batch_size} can't be cut into {c.accumulation_steps} equal parts: see accumulation_steps"
     if 32 * c.discriminator_channel_mult < 1:
         yield "discriminator_channel_mult must be at least 1/32: MPD's narrowest layer has 32 channels"
 

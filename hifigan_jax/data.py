@@ -29,7 +29,7 @@ def training_batches(corpus: Corpus, config: Config, process: int = 0, processes
     rows = config.batch_size // processes
     whole_batches = corpus.batches_per_epoch(config.batch_size) * config.batch_size
     crops = grain.MapDataset.source(corpus.training).seed(config.seed).shuffle().random_map(_Crop(config))
-    return crops[:whole_batches][process::processes].batch(rows, drop_remainder=True, batch_fn=_stack).repeat()
+    return crops[:whole_batches].batch(rows, drop_remainder=True, batch_fn=_stack)[process::processes].repeat()
 
 
 def iterate(batches, start: int, threads: int) -> Iterator[Batch]:

@@ -17,7 +17,8 @@ logger = logging.getLogger(__name__)
 ONEDNN_FLAG = "--xla_cpu_experimental_onednn_custom_call"
 ONEDNN_SINCE = (0, 12)
 
-_M_MMAP_MAX, _M_TRIM_THRESHOLD = -4, -1  # glibc's mallopt
+# Of glibc's mallopt: how many blocks may be mapped singly, how much may lie free at the heap's end, how many heaps there may be.
+_M_MMAP_MAX, _M_TRIM_THRESHOLD, _M_ARENA_MAX = -4, -1, -8
 
 
 def prepare(compile_cache: bool = True) -> None:
@@ -43,11 +44,11 @@ def use_onednn(environment: MutableMapping[str, str]) -> None:
 
 
 def keep_memory() -> None:
-    """Tells glibc to keep what is freed: a program's buffers would else be fetched from the kernel anew in every call."""
+    """Tells glibc to keep what is freed: a program's buffers would else come anew from the kernel, page by page, each time."""
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_MAX, 0)
-        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        for option, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_ARENA_MAX, 1)):
+            libc.mallopt(option, value)
 
 
 def compile_cache_folder() -> Path:

@@ -18,9 +18,10 @@ LAYERS = [
     {"mel", "mel_file", "recordings", "data", "models.layers", "models.hifigan", "models.discriminators"}
     | {"weights", "weights.torch_file", "weights.torch_writer", "weights.safetensors_file", "weights.jik876"}
     | {"weights.reference_run", "weights.pretrained"},
-    {"models", "checkpoint", "generator_source", "streaming"},
+    {"models", "checkpoint", "generator_source", "streaming", "flops"},
     {"synthesis", "training", "training.state", "training.step", "training.stop", "training.logging", "training.validation"}
-    | {"training.reference", "training.start", "training.loop", "exchange", "benchmark"},
+    | {"training.reference", "training.start", "training.loop", "training.accumulation", "training.distributed"}
+    | {"exchange", "benchmark"},
     {"", "cli", "cli.train", "cli.infer", "cli.convert", "cli.options", "cli.benchmark"},
 ]
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}

@@ -1,6 +1,7 @@
 """`train.py`: the reference's flags, and a few more; each beats the JSON's key of the same name."""
 
 import argparse
+import os
 
 from hifigan_jax.cli.options import add_compile_cache, add_compute_dtype
 from hifigan_jax.config import Config, load_config
@@ -26,6 +27,8 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
     add("training_epochs", "passes over the data", type=int, metavar="N")
     add_compute_dtype(result, argparse.SUPPRESS)
     add_compile_cache(result)
+    add("accumulation_steps", "micro-batches that each device cuts its rows into, for less memory", type=int, metavar="N")
+    add("rematerialize", "compute activations twice, for less memory", nargs="?", const=True, type=_switch, metavar="True|False")
     add("max_steps", "stop after this many updates, with a checkpoint", type=int, metavar="N")
     add("stdout_interval", "steps between lines on stdout", type=int, metavar="N")
     add("summary_interval", "steps between lines in metrics.jsonl and TensorBoard", type=int, metavar="N")
@@ -50,8 +53,10 @@ def main(options: argparse.Namespace) -> int:
     finetune_from = flags.pop("finetune_from", None)
     config = load_config(path, flags)
 
-    from hifigan_jax.training.loop import train  # jax starts here
+    from hifigan_jax.training.distributed import join_cluster  # jax starts here
+    from hifigan_jax.training.loop import train
 
+    join_cluster(os.environ)
     train(config, finetune_from)
     return 0
 

@@ -39,4 +39,4 @@ def build_discriminator(config: Config) -> Discriminator:
     parts = {}
     for family in config.discriminators:
         parts |= {f"{family}_{i}": member for i, member in enumerate(DISCRIMINATORS[family](**fields))}
-    return Discriminator(parts)
+    return Discriminator(parts, config.rematerialize)

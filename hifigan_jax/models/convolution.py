@@ -40,9 +40,6 @@ def conv1d(
         return _by_blocks(x, kernel, stride, padding, groups)
     if double:
         return _by_taps(x, kernel, stride, padding, dilation, groups)
-    over, kernel_over = (jax.typeof(array).manual_axis_type.varying for array in (x, kernel))
-    if over - kernel_over:  # under shard_map: the gradient of a kernel that all devices share is summed over them
-        kernel = lax.pcast(kernel, tuple(over - kernel_over), to="varying")
     parts = zip(jnp.split(x, groups, axis=-1), jnp.split(kernel, groups, axis=-1), strict=True)
     return jnp.concatenate([_dense(*part, stride, padding, dilation) for part in parts], axis=-1)
 

@@ -91,14 +91,20 @@ class Discriminator(nn.Module):
     """Several sub-discriminators as one module.
 
     `parts` maps a name to a module audio [B, T] -> (score map, feature maps). See `SpectralConv` for `passes`: a batch made of
-    real and fake audio counts as two.
+    real and fake audio counts as two. With `rematerialize`, a backward pass keeps of each part what it returns and computes the
+    rest anew.
     """
 
     parts: Mapping[str, nn.Module]
+    rematerialize: bool = False
 
     @nn.compact
     def __call__(self, audio: Float[Array, "B T"], passes: int = 1) -> Verdict:
-        verdicts = [part.copy(name=name)(audio, passes) for name, part in self.parts.items()]
+        def verdict(part, audio):
+            return part(audio, passes)
+
+        judge = nn.remat(verdict) if self.rematerialize else verdict
+        verdicts = [judge(part.copy(name=name), audio) for name, part in self.parts.items()]
         scores, features = zip(*verdicts, strict=True)
         return Verdict(scores, features)
 

@@ -80,7 +80,8 @@ class HiFiGAN(nn.Module):
     """Upsampling by transposed convolutions, each followed by the mean of residual blocks of several receptive fields.
 
     The fields are the reference's JSON keys. With `folded`, it takes parameters that went through `fold_norms`. Convolutions are
-    computed in `compute_dtype` (None: as their inputs come), everything else in the inputs' dtype.
+    computed in `compute_dtype` (None: as their inputs come), everything else in the inputs' dtype. With `rematerialize`, a
+    backward pass keeps what goes into each residual block and computes the rest anew.
     """
 
     num_mels: int
@@ -92,15 +93,17 @@ class HiFiGAN(nn.Module):
     resblock_dilation_sizes: tuple[tuple[int, ...], ...]
     folded: bool = False
     compute_dtype: DTypeLike | None = None
+    rematerialize: bool = False
 
     def setup(self):
         channels = [self.upsample_initial_channel // 2 ** (i + 1) for i in range(len(self.upsample_rates))]
         ups = zip(channels, self.upsample_kernel_sizes, self.upsample_rates, strict=True)
         blocks = list(zip(self.resblock_kernel_sizes, self.resblock_dilation_sizes, strict=True))
         options = dict(folded=self.folded, compute_dtype=self.compute_dtype)
+        block = nn.remat(RESBLOCKS[self.resblock]) if self.rematerialize else RESBLOCKS[self.resblock]
         self.conv_pre = Conv(self.upsample_initial_channel, 7, **options)
         self.ups = [ConvTranspose(*fields, **options) for fields in ups]
-        self.resblocks = [RESBLOCKS[self.resblock](*block, **options) for _ in channels for block in blocks]
+        self.resblocks = [block(*fields, **options) for _ in channels for fields in blocks]
         self.conv_post = Conv(1, 7, **options)
 
     def __call__(

@@ -15,6 +15,7 @@ from hifigan_jax.errors import DiskError, HifiganError, UsageError
 from hifigan_jax.mel import input_mel, loss_mel
 from hifigan_jax.models import build_discriminator, build_generator
 from hifigan_jax.recordings import Corpus, load_corpus
+from hifigan_jax.training.distributed import AnyProcess, first_process_first
 from hifigan_jax.training.logging import MetricsLog, Timer, progress_line, tagged
 from hifigan_jax.training.start import Position, Start
 from hifigan_jax.training.state import adamw, initial_state, learning_rate, to_parts
@@ -36,8 +37,9 @@ def train(config: Config, finetune_from: str | None = None) -> None:
     Raises one of our errors for whatever the user can mend; nothing is lost then but the steps since the last checkpoint.
     """
     mesh = _mesh_over_all_devices(config)
-    run = _open_run(config)
-    corpus = load_corpus(config, run / "recordings.json")
+    with first_process_first():
+        run = _open_run(config)
+        corpus = load_corpus(config, run / "recordings.json")
     with StopRequest() as stop:
         Run(config, run, corpus, mesh, finetune_from).go(stop)
 
@@ -51,6 +53,7 @@ class Run:
         self.data = {"training_files": _fingerprint(corpus), "batch_size": config.batch_size}
         replicated = NamedSharding(mesh, PartitionSpec())
         self.split = NamedSharding(mesh, PartitionSpec(AXIS))
+        self.any_process, self.stopping = AnyProcess(mesh), False
         generator, discriminator, optimizer = build_generator(config), build_discriminator(config), adamw(config)
         initialise = jax.jit(lambda: initial_state(generator, discriminator, optimizer, config), out_shardings=replicated)
         start = Start(config, folder, self.data, self.per_epoch, initialise, replicated)
@@ -66,6 +69,7 @@ class Run:
             batches_per_epoch=self.per_epoch,
             mesh=mesh,
             adversarial_from_step=config.adversarial_from_step,
+            accumulation_steps=config.accumulation_steps,
         )
         self.saved_at = self.at.step if self.at.step else None
         self.writes = jax.process_index() == 0
@@ -84,7 +88,7 @@ class Run:
         row, timer = None, Timer()
         if self.at.step == 0:
             self._validate()
-        while not self._finished() and not stop.requested:
+        while not self._finished() and not self._stops(stop):
             batch = jax.tree.map(lambda rows: jax.make_array_from_process_local_data(self.split, rows), next(stream))
             if self.at.batch_in_epoch == 0 and self.writes and self.per_epoch >= self.config.stdout_interval:
                 print(f"Epoch: {self.at.epoch + 1}", flush=True)
@@ -102,12 +106,12 @@ class Run:
                 if self._due(self.config.checkpoint_interval):
                     self._save()
                 timer.restart()
-        self._end(row, timer, stop)
+        self._end(row, timer)
 
-    def _end(self, row, timer: Timer, stop: StopRequest) -> None:
+    def _end(self, row, timer: Timer) -> None:
         if row is not None:
             self._report(*row, timer, resting=True)
-        if stop.requested:
+        if self.stopping:
             logger.info("stopping at step %d, as asked", self.at.step)
         elif not self._due(self.config.validation_interval):
             self._validate()
@@ -151,6 +155,10 @@ class Run:
     def _due(self, interval: int) -> bool:
         return self.at.step % interval == 0
 
+    def _stops(self, stop: StopRequest) -> bool:
+        self.stopping = self.any_process(stop.requested)
+        return self.stopping
+
     def _finished(self) -> bool:
         return self.at.epoch >= self.config.training_epochs or self.at.step >= (self.config.max_steps or math.inf)
 
@@ -175,6 +183,12 @@ def _mesh_over_all_devices(config: Config) -> Mesh:
     devices = jax.device_count()
     if config.batch_size % devices:
         raise UsageError(f"batch_size {config.batch_size} can't be split evenly over {devices} devices: make it a multiple")
+    rows = config.batch_size // devices
+    if rows % config.accumulation_steps:
+        raise UsageError(
+            f"accumulation_steps {config.accumulation_steps}: the {rows} rows of each of {devices} devices can't be cut into as"
+            " many equal parts: change it or batch_size"
+        )
     return jax.make_mesh((devices,), (AXIS,), (AxisType.Auto,))
 
 

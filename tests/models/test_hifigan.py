@@ -94,3 +94,14 @@ def test_folding_changes_nothing(generator, normal, rng):
     mel = normal(1, 9, generator.num_mels)
     folded = spoken(generator.clone(folded=True), fold_norms(params), mel)
     np.testing.assert_allclose(folded, spoken(generator, params, mel), atol=1e-6)
+
+
+def test_bfloat16_computes_convolutions_alone():
+    config = load_config(packaged_config("config_v3"), NARROW)
+    exact, rounded = (build_generator(config.model_copy(update={"compute_dtype": name})) for name in ("float32", "bfloat16"))
+    mel = jax.random.normal(jax.random.key(0), (1, 12, 80))
+    variables = jax.jit(rounded.init)(jax.random.key(1), mel)
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    difference = jax.jit(rounded.apply)(variables, mel) - jax.jit(exact.apply)(variables, mel)
+    assert difference.dtype == jnp.float32
+    assert 0 < np.abs(difference).max() < 0.02 * np.abs(exact.apply(variables, mel)).max()

@@ -1,6 +1,8 @@
 """Run by test_devices.py with eight devices: one SGD step over 1 and over more of them, results as JSON."""
 
 import json
+import math
+import re
 import sys
 
 import jax
@@ -11,7 +13,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from hifigan_jax.config import load_config, packaged_config
 from hifigan_jax.data import Batch
 from hifigan_jax.mel import input_mel, loss_mel
-from hifigan_jax.models import build_discriminator, build_generator
+from hifigan_jax.models import build_generator
+from hifigan_jax.models.discriminators import Discriminator, PeriodDiscriminator, ScaleDiscriminator
 from hifigan_jax.training.state import initial_state
 from hifigan_jax.training.step import AXIS, make_train_step
 
@@ -21,27 +24,28 @@ CONFIG = load_config(
         "upsample_initial_channel": 16,
         "resblock_kernel_sizes": [3],
         "resblock_dilation_sizes": [[1, 2]],
-        "discriminator_channel_mult": 0.125,
         "batch_size": 8,
         "segment_size": 2048,
     },
 )
+# One of either family: all eight take minutes to compile for all the numbers of devices.
+DISCRIMINATOR = Discriminator({"mpd_0": PeriodDiscriminator(2, 1 / 8), "msd_0": ScaleDiscriminator(0, True, 1 / 8)})
 
 
 def start(dtype: str):
     """A state in `dtype`; its random values are drawn in float32 for both."""
-    models = build_generator(CONFIG), build_discriminator(CONFIG)
+    models = build_generator(CONFIG), DISCRIMINATOR
     state = jax.device_get(jax.jit(lambda: initial_state(*models, lambda rate: optax.sgd(1.0), CONFIG))())
     jax.config.update("jax_enable_x64", dtype == "float64")
     return jax.tree.map(lambda leaf: leaf.astype(dtype) if leaf.dtype == np.float32 else leaf, state)
 
 
 def gradients(before, devices: int):
-    """The gradients of both players by (before - after) / rate, and how many collectives the program holds."""
+    """The gradients of both players by (before - after) / rate, and the compiled program."""
     mesh = jax.make_mesh((devices,), (AXIS,), (AxisType.Auto,), devices=jax.devices()[:devices])
     step = make_train_step(
         generator=build_generator(CONFIG),
-        discriminator=build_discriminator(CONFIG),
+        discriminator=DISCRIMINATOR,
         optimizer=lambda rate: optax.sgd(1.0),
         input_mel=input_mel(CONFIG),
         loss_mel=loss_mel(CONFIG),
@@ -54,12 +58,24 @@ def gradients(before, devices: int):
     audio = audio.astype(jax.tree.leaves(before.generator.params)[0].dtype)
     state = jax.device_put(before, NamedSharding(mesh, PartitionSpec()))
     batch = Batch(jax.device_put(audio, NamedSharding(mesh, PartitionSpec(AXIS))), None)
-    compiled = step.lower(state, batch).compile()
+    compiled = step.lower(state, batch).compile({"xla_backend_optimization_level": 0})
     after, _ = compiled(state, batch)
     after = jax.device_get(after)
     players = ("discriminator", "generator")
     moved = {name: difference(getattr(before, name).params, getattr(after, name).params) for name in players}
-    return moved, compiled.as_text().count(" all-reduce("), compiled.as_text().count(" all-gather(")
+    return moved, compiled
+
+
+def values_all_reduced(program: str) -> int:
+    """How many numbers the program's all-reduces move in all."""
+    results = re.findall(r"= (.*) all-reduce(?:-start)?\(", program)
+    shapes = [shape for result in results for shape in re.findall(r"\b[a-z]+[0-9]+\[([0-9,]*)\]", result)]
+    return sum(math.prod(int(size) for size in shape.split(",") if size) for shape in shapes)
+
+
+def other_collectives(program: str) -> list[str]:
+    """The kinds of whatever else crosses from device to device."""
+    return re.findall(r" (all-gather|all-to-all|collective-[a-z]+|reduce-scatter|ragged-all-to-all|send|recv)[a-z-]*\(", program)
 
 
 def difference(before, after) -> np.ndarray:
@@ -69,12 +85,21 @@ def difference(before, after) -> np.ndarray:
 
 def main(dtype: str, numbers: list[int]) -> None:
     before = start(dtype)
-    alone, *_ = gradients(before, 1)
+    parameters = sum(leaf.size for player in (before.generator, before.discriminator) for leaf in jax.tree.leaves(player.params))
+    alone, program_alone = gradients(before, 1)
     rows = []
     for devices in numbers:
-        moved, reduces, gathers = gradients(before, devices)
+        moved, program = gradients(before, devices)
         distance = {name: np.linalg.norm(moved[name] - alone[name]) / np.linalg.norm(alone[name]) for name in moved}
-        rows.append({"devices": devices, "all_reduces": reduces, "all_gathers": gathers, **distance})
+        measured = {
+            "devices": devices,
+            "parameters": parameters,
+            "all_reduces": len(re.findall(r" all-reduce(?:-start)?\(", program.as_text())),
+            "values_all_reduced": values_all_reduced(program.as_text()),
+            "other_collectives": other_collectives(program.as_text()),
+            "share_of_flops": program.cost_analysis()["flops"] / program_alone.cost_analysis()["flops"],
+        }
+        rows.append(measured | distance)
     print(json.dumps(rows))
 
 

@@ -1,0 +1,38 @@
+import json
+
+import pytest
+
+from hifigan_jax import benchmark
+from hifigan_jax.cli import run
+
+
+@pytest.fixture
+def config_file(tiny_config, tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(tiny_config.to_json())
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def small_products(monkeypatch):
+    monkeypatch.setattr(benchmark, "PRODUCT_SIZES", (64,))
+
+
+@pytest.mark.parametrize(("task", "lines"), [("synthesis", 2), ("training", 1)])
+def test_every_length_has_its_line_and_its_row(task, lines, config_file, tmp_path, capsys):
+    target = tmp_path / "numbers.json"
+    arguments = [task, "--config", config_file, "--frames", "8", "16", "--rounds", "3", "--json", str(target)]
+    assert run("benchmark", arguments) == 0
+    shown = capsys.readouterr().out.splitlines()
+    rows = json.loads(target.read_text())["rows"]
+    assert len(rows) == lines
+    assert len(shown) == 3 + lines
+    for row in rows:
+        assert row["median"] == sorted(row["seconds"])[1] > 0
+        assert row["flops"] > 0
+        assert row["peak_bytes"] > 1e6
+
+
+def test_a_missing_configuration_gets_one_line(capsys):
+    assert run("benchmark", ["synthesis", "--config", "missing.json"]) == 2
+    assert capsys.readouterr().err == "error: missing.json: can't be read: No such file or directory\n"

@@ -1,0 +1,98 @@
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from hifigan_jax import runtime
+
+KNOWN = runtime.ONEDNN_FLAG + "=true"
+
+
+@pytest.fixture
+def on(monkeypatch):
+    """on(jaxlib, platform, machine): a machine that would be these."""
+
+    def on(jaxlib, system="linux", machine="x86_64"):
+        monkeypatch.setattr(runtime, "_version", lambda library: jaxlib)
+        monkeypatch.setattr(runtime.sys, "platform", system)
+        monkeypatch.setattr(runtime.platform, "machine", lambda: machine)
+
+    return on
+
+
+def flags(before):
+    environment = dict(before)
+    runtime.use_onednn(environment)
+    return environment.get("XLA_FLAGS")
+
+
+def test_onednn_is_asked_for_where_the_cpu_backend_has_it(on):
+    on("0.12.0.1")
+    assert flags({}) == KNOWN
+    assert flags({"XLA_FLAGS": "--xla_dump_to=d"}) == f"--xla_dump_to=d {KNOWN}"
+
+
+def test_what_the_user_says_about_onednn_stays(on):
+    on("0.12.0.1")
+    assert flags({"XLA_FLAGS": runtime.ONEDNN_FLAG + "=false"}) == runtime.ONEDNN_FLAG + "=false"
+
+
+@pytest.mark.parametrize("where", [("0.10.2",), ("0.12.0", "darwin", "arm64"), ("0.12.0", "linux", "aarch64")], ids=str)
+def test_elsewhere_no_flag_is_set_that_would_stop_jax(on, where):
+    on(*where)
+    assert flags({}) is None
+
+
+def prepared(tmp_path, *arguments, **environment):
+    """What a fresh process has in its environment after `prepare`."""
+    program = f"from hifigan_jax import runtime; runtime.prepare({', '.join(arguments)}); import os, jax, jax.numpy as jnp;"
+    program += "jax.jit(lambda x: jnp.sin(x) + 1)(jnp.ones(3)); print(os.environ.get('JAX_COMPILATION_CACHE_DIR'))"
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("JAX_COMP", "JAX_PERS", "XLA_FLAGS"))}
+    environment = kept | {"XDG_CACHE_HOME": str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"} | environment
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.strip(), done.stderr
+
+
+def test_compiled_programs_are_kept_for_this_user_alone(tmp_path):
+    folder, _ = prepared(tmp_path)
+    assert folder.startswith(str(tmp_path / "hifigan_jax" / "programs"))
+    assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
+    assert os.listdir(folder)
+
+
+def test_kept_programs_can_be_turned_off(tmp_path):
+    assert prepared(tmp_path, "False")[0] == "None"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cache_that_the_user_chose_is_used(tmp_path):
+    chosen = str(tmp_path / "chosen")
+    assert prepared(tmp_path, JAX_COMPILATION_CACHE_DIR=chosen)[0] == chosen
+
+
+def test_a_folder_that_others_can_write_to_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = runtime.compile_cache_folder()
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+    said, warning = prepared(tmp_path)
+    assert said == "None"
+    assert "others can write there" in warning
+
+
+def test_a_folder_that_can_t_be_made_costs_the_cache_only(tmp_path):
+    (tmp_path / "hifigan_jax").write_text("a file")
+    said, warning = prepared(tmp_path)
+    assert said == "None"
+    assert "compiled programs are not kept" in warning
+
+
+def test_another_version_or_processor_has_another_folder(monkeypatch):
+    folders = {runtime.compile_cache_folder()}
+    monkeypatch.setattr(runtime, "_processor", lambda: "another")
+    folders.add(runtime.compile_cache_folder())
+    monkeypatch.setattr(runtime, "_version", lambda library: "1.2.3")
+    folders.add(runtime.compile_cache_folder())
+    assert len(folders) == 3

@@ -1,0 +1,64 @@
+"""Micro-batches and rematerialisation change what a step needs, not what it does."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import AxisType
+
+from hifigan_jax.data import Batch
+from hifigan_jax.mel import input_mel, loss_mel
+from hifigan_jax.models import build_generator
+from hifigan_jax.models.discriminators import Discriminator, PeriodDiscriminator, ScaleDiscriminator
+from hifigan_jax.training.state import initial_state
+from hifigan_jax.training.step import AXIS, make_train_step
+
+ROWS = 3  # so that no mean over parts is exact by chance
+
+
+@pytest.fixture
+def compiled_step(tiny_config):
+    """compiled_step(...): the program of one SGD step in float64, its state and its batch; one judge of either family."""
+
+    def compiled_step(accumulation_steps=1, rematerialize=False):
+        config = tiny_config.model_copy(update={"rematerialize": rematerialize})
+        generator = build_generator(config)
+        judges = {"mpd_0": PeriodDiscriminator(2, 1 / 32), "msd_0": ScaleDiscriminator(0, True, 1 / 8)}
+        discriminator = Discriminator(judges, rematerialize)
+        state = jax.jit(lambda: initial_state(generator, discriminator, lambda rate: optax.sgd(1e-3), config))()
+        state = jax.tree.map(lambda leaf: leaf.astype(float) if leaf.dtype == jnp.float32 else leaf, state)
+        step = make_train_step(
+            generator=generator,
+            discriminator=discriminator,
+            optimizer=lambda rate: optax.sgd(1e-3),
+            input_mel=input_mel(config),
+            loss_mel=loss_mel(config),
+            loss_weights=config.loss_weights,
+            learning_rate=lambda epoch: jnp.float64(1e-3),
+            batches_per_epoch=2,
+            mesh=jax.make_mesh((1,), (AXIS,), (AxisType.Auto,), devices=jax.devices()[:1]),
+            accumulation_steps=accumulation_steps,
+        )
+        batch = Batch(jnp.asarray(np.random.RandomState(0).normal(0, 0.1, (ROWS, config.segment_size))), None)
+        return step.lower(state, batch).compile({"xla_backend_optimization_level": 0}), state, batch
+
+    return compiled_step
+
+
+@pytest.mark.parametrize("option", [{"accumulation_steps": ROWS}, {"rematerialize": True}], ids=lambda option: next(iter(option)))
+def test_the_result_is_the_plain_step_s(float64, compiled_step, option):
+    (plain, *given), (frugal, *same) = compiled_step(), compiled_step(**option)
+    before = jax.device_get(given[0])
+    (expected, losses), (after, frugal_losses) = plain(*given), frugal(*same)
+    for name, value in losses.items():
+        np.testing.assert_allclose(frugal_losses[name], value, rtol=1e-12, err_msg=name)
+    for name in ("generator", "discriminator"):
+        moves = [
+            jnp.concatenate([jnp.ravel(a - b) for a, b in zip(*map(jax.tree.leaves, (state, before)), strict=True)])
+            for before in [getattr(before, name).params]
+            for state in (getattr(expected, name).params, getattr(after, name).params)
+        ]
+        assert jnp.linalg.norm(moves[0]) > 1e-6
+        assert jnp.linalg.norm(moves[1] - moves[0]) <= 1e-9 * jnp.linalg.norm(moves[0])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), after.spectral, expected.spectral)

@@ -1,0 +1,166 @@
+"""Who is one of several processes, and that several train as one does."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jaxlib
+import numpy as np
+import pytest
+
+from hifigan_jax.errors import UsageError
+from hifigan_jax.training.distributed import Cluster, find_cluster
+
+ROOT = pathlib.Path(__file__).parents[2]
+TOLD = {"JAX_COORDINATOR_ADDRESS": "host:1234", "JAX_NUM_PROCESSES": "4", "JAX_PROCESS_ID": "3"}
+SLURM_JOB = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
+SLURM_STEP = SLURM_JOB | {"SLURM_STEP_NODELIST": "node[1-2]", "SLURM_STEP_NUM_NODES": "2", "SLURM_STEP_NUM_TASKS": "8"}
+OPEN_MPI_5 = {"OMPI_COMM_WORLD_SIZE": "8", "OMPI_COMM_WORLD_RANK": "5", "OMPI_COMM_WORLD_LOCAL_SIZE": "4"}
+OPEN_MPI_4 = OPEN_MPI_5 | {"OMPI_MCA_orte_hnp_uri": "4096.0;tcp://10.0.0.1:34911"}
+TPU_HOST = {"TPU_ML_PLATFORM": "JAX"}
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        TOLD | {"JAX_NUM_PROCESSES": "1"},
+        SLURM_JOB,  # a script or a shell: its job has 8 tasks, itself it is one
+        SLURM_STEP | {"SLURM_STEP_NUM_TASKS": "1"},
+        OPEN_MPI_4 | {"OMPI_COMM_WORLD_SIZE": "1"},
+        SLURM_STEP | OPEN_MPI_4 | {"OMPI_COMM_WORLD_SIZE": "1"},
+        {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "a,b"},  # no TPU here
+        TPU_HOST | {"TPU_WORKER_HOSTNAMES": "localhost"},
+        TPU_HOST | {"TPU_SKIP_MDS_QUERY": "1"},
+        TPU_HOST | {"JAX_PLATFORMS": "cpu", "TPU_WORKER_HOSTNAMES": "a,b"},
+        {"KUBERNETES_SERVICE_HOST": "10.0.0.1"},
+    ],
+)
+def test_a_process_by_itself_waits_for_nobody(environment):
+    assert find_cluster(environment) is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "cluster"),
+    [
+        (TOLD, Cluster("host:1234", 4, 3, (), "deactivate")),
+        (SLURM_STEP, Cluster(None, 8, 0, None, "slurm")),
+        (SLURM_STEP | {"JAX_COORDINATOR_ADDRESS": "host:1"}, Cluster("host:1", 8, 0, (), "deactivate")),
+        (OPEN_MPI_4, Cluster(None, 8, 5, None, "ompi")),
+        (SLURM_STEP | OPEN_MPI_4, Cluster(None, 8, 5, None, "ompi")),  # mpirun within a Slurm job
+        (OPEN_MPI_5 | {"JAX_COORDINATOR_ADDRESS": "host:1"}, Cluster("host:1", 8, 5, (), "deactivate")),
+        (TPU_HOST, Cluster()),
+        (TPU_HOST | {"TPU_WORKER_HOSTNAMES": "a,b"}, Cluster()),
+        (TPU_HOST | {"TPU_WORKER_HOSTNAMES": "a", "MEGASCALE_NUM_SLICES": "2"}, Cluster()),
+    ],
+)
+def test_one_of_several_processes_is_recognised(environment, cluster):
+    assert find_cluster(environment) == cluster
+
+
+@pytest.mark.parametrize(
+    ("of_step", "devices"),
+    [
+        ({"CUDA_VISIBLE_DEVICES": "0,1,2,3"}, None),  # four processes on a node see four GPUs: each takes its own
+        ({"CUDA_VISIBLE_DEVICES": "2"}, ()),  # Slurm gave each process its own
+        ({"SLURM_STEP_NUM_TASKS": "2", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}, ()),  # a process a node takes them all
+    ],
+)
+def test_no_gpu_of_a_slurm_job_is_left_idle(of_step, devices):
+    assert find_cluster(SLURM_STEP | of_step).local_device_ids == devices
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"JAX_NUM_PROCESSES": "2"}, "JAX_COORDINATOR_ADDRESS, JAX_PROCESS_ID not set"),
+        (TOLD | {"JAX_PROCESS_ID": "4"}, "JAX_PROCESS_ID 4 is not one of 0 to 3"),
+        (TOLD | {"JAX_NUM_PROCESSES": "two"}, "JAX_NUM_PROCESSES should be a number, not 'two'"),
+        (OPEN_MPI_5, "set JAX_COORDINATOR_ADDRESS=HOST:PORT, or install mpi4py"),
+    ],
+)
+def test_an_environment_that_says_too_little_is_named(environment, message):
+    with pytest.raises(UsageError, match=message):
+        find_cluster(environment)
+
+
+@pytest.fixture
+def processes(training_config, tmp_path):
+    """processes(name, number, **overrides): starts so many of train.py on one run's folder, two devices in all."""
+    started = []
+
+    def processes(name, number, **overrides):
+        config = training_config.model_copy(update={"checkpoint_path": str(tmp_path / name), **overrides})
+        path = tmp_path / f"{name}.json"
+        path.write_text(config.to_json())
+        environment = os.environ | {
+            "JAX_NUM_CPU_DEVICES": str(2 // number),
+            "XLA_FLAGS": "--xla_backend_optimization_level=0",
+            "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}",
+            "JAX_NUM_PROCESSES": str(number),
+        }
+        command = [sys.executable, ROOT / "train.py", "--config", path]
+        of_this = [
+            subprocess.Popen(
+                command,
+                env=environment | {"JAX_PROCESS_ID": str(i)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for i in range(number)
+        ]
+        started.extend(of_this)
+        return of_this
+
+    yield processes
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def ended(processes):
+    """What each wrote to stdout and stderr, when all have ended well."""
+    said = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), said
+    return said
+
+
+@pytest.mark.skipif(not hasattr(jaxlib._jax, "make_gloo_tcp_collectives"), reason="this jaxlib has no collectives for CPUs")
+def test_two_processes_train_stop_and_resume_as_one_with_two_devices(processes, tmp_path, leaves):
+    options = {"validation_interval": 1000}
+    one, two = processes("one", 1, **options, max_steps=20), processes("two", 2, **options, max_steps=100_000)
+    metrics = tmp_path / "two" / "metrics.jsonl"
+    while all(process.poll() is None for process in two) and not (metrics.exists() and "gen_loss" in metrics.read_text()):
+        time.sleep(0.02)
+    two[1].send_signal(signal.SIGTERM)  # one is asked, both stop, at the same step
+    (_, of_first), _ = ended(two)
+    (stopped,) = (tmp_path / "two" / "checkpoints").iterdir()
+    assert f"stopping at step {int(stopped.name)}, as asked" in of_first
+    assert int(stopped.name) < 20
+    of_first, of_second = ended(processes("two", 2, **options, max_steps=20))
+    assert f"resuming from {stopped}" in of_first[1]
+    assert "Steps" in of_first[0]
+    assert not any(word in said for said in of_second for word in ("Steps", "validation", "saved"))  # the first alone writes
+    ended(one)
+    assert losses(tmp_path / "two") == {step: pytest.approx(row, rel=1e-4) for step, row in losses(tmp_path / "one").items()}
+    for part, expected in leaves(tmp_path / "one", 20).items():
+        for name, leaf in leaves(tmp_path / "two", 20)[part].items():
+            np.testing.assert_allclose(leaf, expected[name], rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def losses(run):
+    """The loss terms of each step."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return {row["step"]: {key: row[key] for key in row if "loss" in key} for row in rows if "training/gen_loss_total" in row}
