@@ -160,6 +160,7 @@ V3_RESBLOCKS = {key: V3[key] for key in ("resblock_kernel_sizes", "resblock_dila
         ({"fmin": 7000, "fmax_for_loss": 6000}, "fmin 7000 Hz is not below fmax_for_loss"),
         ({"segment_size": 8191}, "segment_size 8191 must be a multiple of hop_size 256"),
         ({"segment_size": 256}, "segment_size 256 is too short for n_fft 1024"),
+        ({"accumulation_steps": 3}, "batch_size 16 can't be cut into 3 equal parts: see accumulation_steps"),
         ({"discriminator_channel_mult": 0.2}, "discriminator_channel_mult must be a multiple of 1/8"),
         ({"discriminators": ["mpd"], "discriminator_channel_mult": 0.03}, "discriminator_channel_mult must be at least 1/32"),
     ],

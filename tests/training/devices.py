@@ -40,7 +40,7 @@ def start(dtype: str):
     return jax.tree.map(lambda leaf: leaf.astype(dtype) if leaf.dtype == np.float32 else leaf, state)
 
 
-def gradients(before, devices: int):
+def gradients(before, devices: int, micro_batches: int = 1):
     """The gradients of both players by (before - after) / rate, and the compiled program."""
     mesh = jax.make_mesh((devices,), (AXIS,), (AxisType.Auto,), devices=jax.devices()[:devices])
     step = make_train_step(
@@ -53,6 +53,7 @@ def gradients(before, devices: int):
         learning_rate=lambda epoch: CONFIG.learning_rate * CONFIG.lr_decay**epoch,
         batches_per_epoch=10,
         mesh=mesh,
+        accumulation_steps=micro_batches,
     )
     audio = np.random.RandomState(0).normal(0, 0.1, (CONFIG.batch_size, CONFIG.segment_size))
     audio = audio.astype(jax.tree.leaves(before.generator.params)[0].dtype)
@@ -83,13 +84,13 @@ def difference(before, after) -> np.ndarray:
     return np.concatenate(leaves)
 
 
-def main(dtype: str, numbers: list[int]) -> None:
+def main(dtype: str, micro_batches: int, numbers: list[int]) -> None:
     before = start(dtype)
     parameters = sum(leaf.size for player in (before.generator, before.discriminator) for leaf in jax.tree.leaves(player.params))
     alone, program_alone = gradients(before, 1)
     rows = []
     for devices in numbers:
-        moved, program = gradients(before, devices)
+        moved, program = gradients(before, devices, micro_batches)
         distance = {name: np.linalg.norm(moved[name] - alone[name]) / np.linalg.norm(alone[name]) for name in moved}
         measured = {
             "devices": devices,
@@ -103,4 +104,4 @@ def main(dtype: str, numbers: list[int]) -> None:
     print(json.dumps(rows))
 
 
-main(sys.argv[1], [int(number) for number in sys.argv[2:]])
+main(sys.argv[1], int(sys.argv[2]), [int(number) for number in sys.argv[3:]])

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from hifigan_jax.errors import CheckpointError, DataError
+from hifigan_jax.errors import CheckpointError, DataError, UsageError
 from hifigan_jax.training.loop import train
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -98,6 +98,19 @@ def test_finetuning_takes_the_weights_and_nothing_else(config, tmp_path, run_of,
 def test_a_batch_larger_than_the_list_is_refused(config, run_of):
     with pytest.raises(DataError, match="batch_size 64 is larger than the 6 training recordings"):
         run_of(config.model_copy(update={"batch_size": 64}), "run", 1)
+
+
+@pytest.mark.parametrize(
+    ("devices", "message"),
+    [
+        (3, "batch_size 2 can't be split evenly over 3 devices"),
+        (2, "accumulation_steps 2: the 1 rows of each of 2 devices can't be cut into as many equal parts"),
+    ],
+)
+def test_rows_that_can_t_be_shared_out_equally_are_refused(config, run_of, monkeypatch, devices, message):
+    monkeypatch.setattr(jax, "device_count", lambda: devices)
+    with pytest.raises(UsageError, match=message):
+        run_of(config.model_copy(update={"accumulation_steps": 2}), "run", 1)
 
 
 def test_a_signal_saves_the_step_and_ends_well(config, tmp_path):
