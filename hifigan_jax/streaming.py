@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import Sharding
 from jaxtyping import Array, Bool, Float
 
-STEPS = (16, 64)  # frames that one call takes; fewer are filled up
+STEPS = (4, 16, 64)  # frames that one call takes; fewer are filled up
 _FAR = 2**16  # frames: further away than any look-ahead, and in samples still an int32
 
 Past = list[Float[Array, "1 _ _"]]  # what each link keeps
