@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import Sharding
 from jaxtyping import Array, Bool, Float
 
-STEPS = (16, 64)  # frames that one call takes; fewer are filled up
+STEPS = (4, 16, 64)  # frames that one call takes; fewer are filled up
 _FAR = 2**16  # frames: further away than any look-ahead, and in samples still an int32
 
 Past = list[Float[Array, "1 _ _"]]  # what each link keeps
@@ -64,7 +64,7 @@ def step(
 
 
 class Streamer:
-    """Streams mels through one generator, with one program for each of STEPS; all are compiled before the first sound."""
+    """Streams mels through one generator, with one program for each of STEPS; the first stream compiles them all."""
 
     def __init__(self, generator: nn.Module, whole: Sharding):
         """`whole` is where the parameters are."""
@@ -72,6 +72,7 @@ class Streamer:
         self._delay = 0  # samples by which the audio comes after its mel
         for link in generator.bind({}).chain():
             self._delay = self._delay * link.stride + link.delay
+        self._empty: Past | None = None
         methods = (partial(_applied, generator, method) for method in (empty_past, step))
         self._empty_past, self._step = (jax.jit(method, out_shardings=whole) for method in methods)
 
@@ -82,9 +83,7 @@ class Streamer:
 
     def __call__(self, params: Any, mels: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Yields the audio, float32 [T_i], of mels [F_i, M] that follow each other."""
-        past = self._empty_past(params, np.zeros((1, 1, self._num_mels), np.float32))
-        for size in STEPS:
-            self._step(params, past, np.zeros((1, size, self._num_mels), np.float32), Place(0, 0, 0))
+        past = self._start(params)
         for mel, place in self._steps(mels):
             audio, past = self._step(params, past, mel, place)
             start = self._delay - place.before * self._hop_size  # of the stream, in this step's audio
@@ -92,6 +91,13 @@ class Streamer:
             audio = np.asarray(audio)[max(start, 0) : min(place.frames * self._hop_size, end)]
             if audio.size:
                 yield audio
+
+    def _start(self, params: Any) -> Past:
+        if self._empty is None:
+            self._empty = self._empty_past(params, np.zeros((1, 1, self._num_mels), np.float32))
+            for size in STEPS:  # compiles
+                self._step(params, self._empty, np.zeros((1, size, self._num_mels), np.float32), Place(0, 0, 0))
+        return self._empty
 
     def _steps(self, mels: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, Place]]:
         frames = 0

@@ -22,6 +22,7 @@ from hifigan_jax.streaming import Streamer
 from hifigan_jax.windows import Window, plan_windows
 
 WINDOWS = (128, 512)  # frames; larger for generators that look further than usual
+CPU_WINDOWS = (96, 384)  # longer ones leave the cache
 _USUAL_CONTEXT = 16  # frames
 _LONGEST_SINGLE = 1024  # a lone utterance up to this many frames gets a window of its own size, rounded up to
 _SINGLE_STEP = 8  # or, for longer ones, a 16th of itself at most: every size is a program
@@ -197,7 +198,8 @@ class Vocoder:
 
     def _plan(self, frames: int, alone: int | None) -> list[Window]:
         context = self._generator.context_frames
-        sizes = tuple(size * -(-context // _USUAL_CONTEXT) for size in WINDOWS)
+        windows = CPU_WINDOWS if jax.default_backend() == "cpu" else WINDOWS
+        sizes = tuple(size * -(-context // _USUAL_CONTEXT) for size in windows)
         if alone is not None and frames <= _LONGEST_SINGLE:
             step = max(_SINGLE_STEP, 2 ** (frames.bit_length() - 5))
             sizes = (*sizes, -(-frames // step) * step)

@@ -1,0 +1,111 @@
+"""How long infer.py takes for a folder of recordings, whole processes, against the reference's inference.py.
+
+    python benchmarks/folder.py [--files 100] [--config JSON] [--checkpoint_file G] [--reference_python PYTHON] [--json FILE]
+
+The recordings are 1 to 12 s long, made of the sample clips, in a temporary folder. Weights are random unless a PyTorch file is
+named. PYTHON is an interpreter with the extra `parity`; the two take turns, and the ratio is the median of each round's.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hifigan_jax.audio import read_audio, write_wav
+from hifigan_jax.config import load_config, packaged_config
+from hifigan_jax.models import build_generator
+from hifigan_jax.weights.reference_run import write_generator
+
+ROOT = Path(__file__).parent.parent
+SHORTEST, LONGEST = 1, 12  # seconds
+
+
+def make_recordings(folder: Path, count: int, seed: int) -> float:
+    """Writes so many recordings, cut from the sample clips played in a loop; returns the seconds of all."""
+    clips, rates = zip(*(read_audio(path) for path in sorted((ROOT / "samples").glob("*.flac"))), strict=True)
+    loop, rate = np.tile(np.concatenate(clips), 2), rates[0]
+    random = np.random.default_rng(seed)
+    lengths = (random.uniform(SHORTEST, LONGEST, count) * rate).astype(int)
+    for number, length in enumerate(lengths):
+        start = random.integers(loop.size - length)
+        write_wav(folder / f"{number:04d}.wav", loop[start : start + length], rate)
+    return float(lengths.sum() / rate)
+
+
+def write_random_weights(path: Path, config_path: str) -> None:
+    """A generator of the reference's shape as a PyTorch file."""
+    config = load_config(config_path)
+    params = jax.jit(build_generator(config).init)(jax.random.key(0), jnp.zeros((1, 8, config.num_mels)))["params"]
+    write_generator(path, jax.device_get(params))
+
+
+def timed(command: list[str], recordings: Path, count: int) -> tuple[float, str]:
+    """Seconds of one whole process that speaks all recordings, and what it said on stderr."""
+    with tempfile.TemporaryDirectory() as output:
+        folders = ["--input_wavs_dir", str(recordings), "--output_dir", output]
+        began = time.perf_counter()
+        result = subprocess.run([*command, *folders], cwd=ROOT, check=True, capture_output=True, text=True)
+        seconds = time.perf_counter() - began
+        assert len(list(Path(output).iterdir())) == count
+    return seconds, result.stderr
+
+
+def measure(commands: dict[str, list[str]], recordings: Path, count: int, repeats: int) -> dict[str, list[float]]:
+    """Seconds of each program by round, in turns."""
+    seconds = {name: [] for name in commands}
+    for _ in range(repeats):
+        for name, command in commands.items():
+            took, said = timed(command, recordings, count)
+            seconds[name].append(took)
+            summary = re.findall(r"with (\d+ compilations; .* s) before that to load", said)
+            print(f"{name}: {took:.2f} s {summary}", flush=True)
+    return seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--config", default=str(packaged_config("config_v2")))
+    parser.add_argument("--checkpoint_file")
+    parser.add_argument("--reference_python")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        recordings, weights = Path(folder, "recordings"), options.checkpoint_file
+        audio = make_recordings(recordings, options.files, options.seed)
+        if weights is None:
+            weights = str(Path(folder, "g_random"))
+            write_random_weights(Path(weights), options.config)
+        flags = ["--checkpoint_file", os.path.abspath(weights), "--config", os.path.abspath(options.config)]
+        commands = {"hifigan_jax": [sys.executable, "infer.py", *flags]}
+        if options.reference_python:
+            commands["reference"] = [options.reference_python, "benchmarks/reference_inference.py", *flags]
+        setting = f"jax {jax.__version__}, Python {platform.python_version()}, {len(os.sched_getaffinity(0))} threads, float32"
+        print(f"{options.files} recordings, {audio:.0f} s, {Path(options.config).stem}; {setting}", flush=True)
+        seconds = measure(commands, recordings, options.files, options.repeats)
+    result = {"setting": setting, "config": options.config, "files": options.files, "audio_seconds": audio, "seconds": seconds}
+    for name, values in seconds.items():
+        print(f"{name:12} {median(values):.2f} s, {audio / median(values):.1f} x real time")
+    if options.reference_python:
+        pairs = zip(seconds["reference"], seconds["hifigan_jax"], strict=True)
+        result["times_the_reference"] = median(theirs / ours for theirs, ours in pairs)
+        print(f"hifigan_jax is {result['times_the_reference']:.2f} times as fast as the reference")
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
