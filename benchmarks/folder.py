@@ -1,9 +1,11 @@
 """How long infer.py takes for a folder of recordings, whole processes, against the reference's inference.py.
 
-    python benchmarks/folder.py [--files 100] [--config JSON] [--checkpoint_file G] [--reference_python PYTHON] [--json FILE]
+    python benchmarks/folder.py [--files 100] [--config JSON] [--checkpoint_file G] [--compute_dtype float32 bfloat16]
+        [--reference_python PYTHON] [--json FILE]
 
 The recordings are 1 to 12 s long, made of the sample clips, in a temporary folder. Weights are random unless a PyTorch file is
-named. PYTHON is an interpreter with the extra `parity`; the two take turns, and the ratio is the median of each round's.
+named. PYTHON is an interpreter with the extra `parity`; all take turns, and ratios are medians of each round's. A first round, in
+which programs may have to be compiled, is not counted.
 """
 
 import argparse
@@ -64,10 +66,11 @@ def timed(command: list[str], recordings: Path, count: int) -> tuple[float, str]
 def measure(commands: dict[str, list[str]], recordings: Path, count: int, repeats: int) -> dict[str, list[float]]:
     """Seconds of each program by round, in turns."""
     seconds = {name: [] for name in commands}
-    for _ in range(repeats):
+    for number in range(1 + repeats):
         for name, command in commands.items():
             took, said = timed(command, recordings, count)
-            seconds[name].append(took)
+            if number:
+                seconds[name].append(took)
             summary = re.findall(r"with (\d+ compilations; .* s) before that to load", said)
             print(f"{name}: {took:.2f} s {summary}", flush=True)
     return seconds
@@ -80,6 +83,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--config", default=str(packaged_config("config_v2")))
     parser.add_argument("--checkpoint_file")
+    parser.add_argument("--compute_dtype", nargs="+", default=["float32"], choices=("float32", "bfloat16"))
     parser.add_argument("--reference_python")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -90,19 +94,22 @@ def main() -> None:
             weights = str(Path(folder, "g_random"))
             write_random_weights(Path(weights), options.config)
         flags = ["--checkpoint_file", os.path.abspath(weights), "--config", os.path.abspath(options.config)]
-        commands = {"hifigan_jax": [sys.executable, "infer.py", *flags]}
+        ours = [sys.executable, "infer.py", *flags, "--compute_dtype"]
+        commands = {f"hifigan_jax {dtype}": [*ours, dtype] for dtype in options.compute_dtype}
         if options.reference_python:
             commands["reference"] = [options.reference_python, "benchmarks/reference_inference.py", *flags]
-        setting = f"jax {jax.__version__}, Python {platform.python_version()}, {len(os.sched_getaffinity(0))} threads, float32"
+        setting = f"jax {jax.__version__}, Python {platform.python_version()}, {len(os.sched_getaffinity(0))} threads"
         print(f"{options.files} recordings, {audio:.0f} s, {Path(options.config).stem}; {setting}", flush=True)
         seconds = measure(commands, recordings, options.files, options.repeats)
     result = {"setting": setting, "config": options.config, "files": options.files, "audio_seconds": audio, "seconds": seconds}
     for name, values in seconds.items():
-        print(f"{name:12} {median(values):.2f} s, {audio / median(values):.1f} x real time")
+        print(f"{name:22} {median(values):.2f} s, {audio / median(values):.1f} x real time")
     if options.reference_python:
-        pairs = zip(seconds["reference"], seconds["hifigan_jax"], strict=True)
-        result["times_the_reference"] = median(theirs / ours for theirs, ours in pairs)
-        print(f"hifigan_jax is {result['times_the_reference']:.2f} times as fast as the reference")
+        reference = seconds.pop("reference")
+        ratios = {name: median(np.divide(reference, own)) for name, own in seconds.items()}
+        result |= {"reference_seconds": reference, "times_the_reference": ratios}
+        for name, ratio in ratios.items():
+            print(f"{name} is {ratio:.2f} times as fast as the reference")
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -16,13 +16,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
-import jax
-import jax.numpy as jnp
-import numpy as np
+from hifigan_jax import runtime
 
-from hifigan_jax import Vocoder
-from hifigan_jax.config import load_config
-from hifigan_jax.models import build_generator
+runtime.prepare()
+
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+
+from hifigan_jax import Vocoder  # noqa: E402
+from hifigan_jax.config import load_config  # noqa: E402
+from hifigan_jax.models import build_generator  # noqa: E402
 
 
 def random_vocoder(path: str) -> Vocoder:

@@ -21,14 +21,16 @@ ONEDNN_SINCE = (0, 12)
 _M_MMAP_MAX, _M_TRIM_THRESHOLD, _M_ARENA_MAX = -4, -1, -8
 
 
-def prepare(compile_cache: bool = True) -> None:
-    """For the programs, before anything imports jax; what the user's environment already says is left alone.
+def prepare(compile_cache: bool = True, onednn: bool = True) -> None:
+    """For programs, before anything imports jax (later it does nothing); what the environment already says is left alone.
 
-    With `compile_cache`, compiled programs are kept in `compile_cache_folder()`.
+    With `compile_cache`, compiled programs are kept in `compile_cache_folder()`. `onednn` is for all but float32 training, whose
+    backward passes are faster without.
     """
     if "jax" in sys.modules:
         return
-    use_onednn(os.environ)
+    if onednn:
+        use_onednn(os.environ)
     keep_memory()
     if compile_cache and "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := _private(compile_cache_folder())):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)

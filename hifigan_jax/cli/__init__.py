@@ -6,7 +6,6 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from hifigan_jax import runtime
 from hifigan_jax.errors import HifiganError
 
 COMMANDS = {
@@ -40,7 +39,6 @@ def run(command: str, arguments: Sequence[str] | None = None, name: str | None =
     _talk_on_stderr()
     module = importlib.import_module(f"hifigan_jax.cli.{command}")
     options = module.parser(name).parse_args(arguments)
-    runtime.prepare(getattr(options, "compile_cache", True))
     try:
         return module.main(options)
     except HifiganError as error:

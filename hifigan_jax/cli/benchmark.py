@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+from hifigan_jax import runtime
 from hifigan_jax.cli.options import add_compute_dtype
 from hifigan_jax.config import load_config
 from hifigan_jax.errors import DiskError, UsageError
@@ -24,7 +25,6 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
     result.add_argument("--rounds", type=_count, default=9, metavar="N", help="calls to take the median of (default 9)")
     add_compute_dtype(result, "float32")
     result.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
-    result.set_defaults(compile_cache=False)
     return result
 
 
@@ -35,6 +35,7 @@ def main(options: argparse.Namespace) -> int:
     overrides = {"compute_dtype": options.compute_dtype} | ({"batch_size": batch} if batch else {})
     config = load_config(options.config, overrides)
 
+    runtime.prepare(compile_cache=False, onednn=not training or config.compute_dtype != "float32")
     import jax  # starts here
 
     if options.devices:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hifigan_jax import audio, mel_file
+from hifigan_jax import audio, mel_file, runtime
 from hifigan_jax.cli.options import add_compile_cache, add_compute_dtype
 from hifigan_jax.errors import DataError, HifiganError, UsageError
 
@@ -55,6 +55,7 @@ def main(options: argparse.Namespace) -> int:
     targets = _targets(_inputs(folder, output, suffixes), folder, output, ending)
     start = time.perf_counter()
 
+    runtime.prepare(options.compile_cache)
     from hifigan_jax.synthesis import Vocoder  # jax starts here
 
     compilations = _CompilationCount()

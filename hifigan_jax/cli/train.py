@@ -3,6 +3,7 @@
 import argparse
 import os
 
+from hifigan_jax import runtime
 from hifigan_jax.cli.options import add_compile_cache, add_compute_dtype
 from hifigan_jax.config import Config, load_config
 
@@ -49,10 +50,11 @@ def main(options: argparse.Namespace) -> int:
     flags = vars(options)
     path = flags.pop("config")
     flags.pop("group_name", None)
-    flags.pop("compile_cache")
+    compile_cache = flags.pop("compile_cache")
     finetune_from = flags.pop("finetune_from", None)
     config = load_config(path, flags)
 
+    runtime.prepare(compile_cache, onednn=config.compute_dtype != "float32")
     from hifigan_jax.training.distributed import join_cluster  # jax starts here
     from hifigan_jax.training.loop import train
 

@@ -1,0 +1,53 @@
+"""How many rows a second the loader alone delivers, to set against what a training step takes.
+
+    python benchmarks/loader.py --config JSON [--input_wavs_dir DIR] [--batches 200] [--step_seconds S] [--json FILE]
+
+Reads batches as `train.py` does, from the first on, and throws them away. `--step_seconds` is a measured step of the same batch
+size (`hifigan-jax benchmark training`); the ratio of the two is printed.
+"""
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+import time
+from pathlib import Path
+
+from hifigan_jax.config import load_config
+from hifigan_jax.data import iterate, training_batches
+from hifigan_jax.recordings import load_corpus
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--input_wavs_dir")
+    parser.add_argument("--batch_size", type=int)
+    parser.add_argument("--batches", type=int, default=200)
+    parser.add_argument("--step_seconds", type=float)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    given = {key: getattr(options, key) for key in ("input_wavs_dir", "batch_size") if getattr(options, key)}
+    config = load_config(options.config, given)
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = load_corpus(config, Path(folder) / "recordings.json")
+    batches = iterate(training_batches(corpus, config), 0, config.num_workers)
+    next(batches)
+    began = time.perf_counter()
+    for _ in range(options.batches):
+        next(batches)
+    seconds = (time.perf_counter() - began) / options.batches
+    threads = f"{config.num_workers} threads, {os.cpu_count()} cores"
+    setting = f"{len(corpus.training)} recordings, batch {config.batch_size}, {threads}"
+    print(f"{Path(options.config).stem}, {setting}, Python {platform.python_version()}")
+    print(f"{1000 * seconds:.2f} ms a batch, {config.batch_size / seconds:.0f} rows/s")
+    if options.step_seconds:
+        print(f"{options.step_seconds / seconds:.0f} times what a step of {options.step_seconds:g} s needs")
+    if options.json:
+        content = {"setting": setting, "seconds_a_batch": seconds, "step_seconds": options.step_seconds}
+        options.json.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
