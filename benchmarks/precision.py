@@ -3,7 +3,7 @@
     python benchmarks/precision.py FOLDER [--checkpoint_file NAME_OR_PATH ...] [--json FILE]
 
 Every recording is analysed, and its mel spoken in both. Shown are, as means over the files, the signal-to-difference ratio in dB,
-the largest difference of a sample, and the mean |difference| of natural-log mels, between the two and of each from its recording's.
+the largest difference of a sample, and the mean |difference| of natural-log mels, between the two and of each from the recording.
 """
 
 import argparse

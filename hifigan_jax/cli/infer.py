@@ -41,6 +41,9 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
         help="a .pth file, a run's folder, or universal_v1 (default), ljspeech_v1",
     )
     result.add_argument("--config", metavar="JSON", help="of a .pth file with none beside it")
+    result.add_argument(
+        "--shard", type=_shard, default=(1, 1), metavar="I/N", help="the I-th of N parts of the files, for N processes or hosts"
+    )
     add_compute_dtype(result, "float32")
     add_compile_cache(result)
     return result
@@ -52,7 +55,7 @@ def main(options: argparse.Namespace) -> int:
     folder = options.input_mels_dir if from_mels else options.input_wavs_dir
     output = options.output_dir or Path("generated_files_from_mel" if from_mels else "generated_files")
     suffixes, ending = ({".npy"}, "_generated_e2e.wav") if from_mels else (audio.SUFFIXES, "_generated.wav")
-    targets = _targets(_inputs(folder, output, suffixes), folder, output, ending)
+    targets = _share(_targets(_inputs(folder, output, suffixes), folder, output, ending), *options.shard)
     start = time.perf_counter()
 
     runtime.prepare(options.compile_cache)
@@ -121,6 +124,21 @@ def _targets(files: list[Path], folder: Path, output: Path, ending: str) -> dict
             raise UsageError(f"{taken[target]} and {path.name}: both would become {target}: rename or move one")
         targets[path] = taken[target] = target
     return targets
+
+
+def _share(targets: dict[Path, Path], part: int, parts: int) -> dict[Path, Path]:
+    """Every parts-th of the files by size, so that all parts have about equal work; as they are where there is one part."""
+    if parts == 1:
+        return targets
+    by_size = sorted(targets, key=lambda path: (-path.stat().st_size, path))
+    return {path: targets[path] for path in by_size[part - 1 :: parts]}
+
+
+def _shard(text: str) -> tuple[int, int]:
+    part, _, parts = text.partition("/")
+    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"I/N with I from 1 to N, as in 1/8, not {text!r}")
+    return int(part), int(parts)
 
 
 @contextmanager

@@ -156,6 +156,22 @@ def test_another_rate_is_resampled_with_a_notice(weights, tmp_path, capfd):
     assert abs(seconds - samples.size / rate) < 0.02
 
 
+def test_shards_divide_the_files_by_size(tmp_path):
+    files = {tmp_path / f"{size}.npy": tmp_path / f"{size}.wav" for size in (10, 70, 30, 60, 20)}
+    for path in files:
+        path.write_bytes(bytes(int(path.stem)))
+    shares = [[path.stem for path in infer_command._share(files, part, 2)] for part in (1, 2)]
+    assert shares == [["70", "30", "10"], ["60", "20"]]
+    assert infer_command._share(files, 1, 1) == files
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "1/"])
+def test_a_shard_that_does_not_exist_is_refused(shard, tmp_path, capfd):
+    with pytest.raises(SystemExit, match="2"):
+        run("infer", ["--input_mels_dir", str(tmp_path), "--shard", shard])
+    assert "I/N with I from 1 to N" in capfd.readouterr().err
+
+
 def test_two_inputs_never_share_an_output(weights, recordings, tmp_path, capfd):
     shutil.copy(SAMPLES / "librivox_sonnet1_00.flac", recordings / "one.wav")
     code, _, said = infer(capfd, input_wavs_dir=recordings, output_dir=tmp_path / "out", checkpoint_file=weights)
