@@ -145,7 +145,7 @@ def _shard(text: str) -> tuple[int, int]:
 def _threads(count: int) -> Iterator[Executor]:
     """A pool; when the block ends early, what has begun is finished and the rest is left."""
     pool = ThreadPoolExecutor(count)
-    pool.submit(int).result()  # starts a thread: one that started with its first file would, if interrupted then, not be waited for
+    pool.submit(int).result()  # a thread that starts just as an interrupt comes would not be waited for
     try:
         yield pool
     finally:
