@@ -124,10 +124,12 @@ def test_an_interrupt_leaves_no_half_written_file(weights, recordings, tmp_path,
 
     def interrupted(path, *arguments, **keywords):
         for number in interrupts:
+            time.sleep(1)  # until the main thread has nothing left to do but to wait for this file
             os.kill(os.getpid(), number)
-            time.sleep(0.2)  # the main thread hears of it while this file is being written
+            time.sleep(0.2)  # it hears of it while the file is being written
         write(path, *arguments, **keywords)
 
+    infer(capfd, input_wavs_dir=recordings, output_dir=tmp_path / "before", checkpoint_file=weights)  # compiles
     monkeypatch.setattr(soundfile, "write", interrupted)
     code, printed, _ = infer(capfd, input_wavs_dir=recordings, output_dir=tmp_path / "out", checkpoint_file=weights)
     assert code == 130
