@@ -27,7 +27,8 @@ def hifigan_jax(options: argparse.Namespace, config: Config):
     """Ours, as its users call it."""
     from hifigan_jax import runtime
 
-    runtime.prepare(compile_cache=False, onednn=options.task == "synthesis" or options.compute_dtype != "float32")
+    synthesis = options.task == "synthesis"
+    runtime.prepare(compile_cache=False, onednn=synthesis or options.compute_dtype != "float32", keep=synthesis)
     from hifigan_jax import benchmark
 
     if options.task == "synthesis":

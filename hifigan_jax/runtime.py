@@ -21,17 +21,18 @@ ONEDNN_SINCE = (0, 12)
 _M_MMAP_MAX, _M_TRIM_THRESHOLD, _M_ARENA_MAX = -4, -1, -8
 
 
-def prepare(compile_cache: bool = True, onednn: bool = True) -> None:
+def prepare(compile_cache: bool = True, onednn: bool = True, keep: bool = True) -> None:
     """For programs, before anything imports jax (later it does nothing); what the environment already says is left alone.
 
     With `compile_cache`, compiled programs are kept in `compile_cache_folder()`. `onednn` is for all but float32 training, whose
-    backward passes are faster without.
+    backward passes are faster without; `keep`, for synthesis: see `keep_memory`.
     """
     if "jax" in sys.modules:
         return
     if onednn:
         use_onednn(os.environ)
-    keep_memory()
+    if keep:
+        keep_memory()
     if compile_cache and "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := _private(compile_cache_folder())):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
@@ -46,7 +47,10 @@ def use_onednn(environment: MutableMapping[str, str]) -> None:
 
 
 def keep_memory() -> None:
-    """Tells glibc to keep what is freed: a program's buffers would else come anew from the kernel, page by page, each time."""
+    """Tells glibc to keep what is freed: a program's buffers would else come anew from the kernel, page by page, each time.
+
+    Good for synthesis, where every call needs the same; training, with its gigabytes of all sizes, is slower with it.
+    """
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         for option, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_ARENA_MAX, 1)):
