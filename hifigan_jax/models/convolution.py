@@ -56,11 +56,8 @@ def conv_transpose1d(
     ceil(K / stride) taps that yields all `stride` phases of a frame as channels, laid out in time by a reshape.
     """
     length, channels = x.shape[1], kernel.shape[-1]
-    taps = -(-kernel.shape[0] // stride)
-    kernel_by_phase = jnp.pad(kernel, ((0, taps * stride - kernel.shape[0]), (0, 0), (0, 0)))
-    kernel_by_phase = kernel_by_phase.reshape(taps, stride, *kernel.shape[1:])[::-1]  # newest input last
-    kernel_by_phase = kernel_by_phase.transpose(0, 2, 1, 3).reshape(taps, kernel.shape[1], stride * channels)
-    y = conv1d(x, kernel_by_phase, padding=taps - 1)  # [B, T_in + taps - 1, stride * C_out]
+    by_phase = _by_phase(kernel, stride)
+    y = conv1d(x, by_phase, padding=by_phase.shape[0] - 1)  # [B, T_in + taps - 1, stride * C_out]
     y = y.reshape(x.shape[0], -1, channels)
     start = (kernel.shape[0] - stride + 1) // 2
     return y[:, start : start + length * stride]
@@ -79,24 +76,29 @@ def _by_library(x, kernel, stride, padding, dilation, groups=1):
     )
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _dense(x, kernel, stride, padding, dilation):
-    """The library's convolution of one group, with a backward pass for CPUs: XLA's own is up to 40 times slower."""
+def _kept_fast(x, kernel, stride, padding, dilation):
+    """The library's convolution of one group, away from its slow path on CPUs."""
     reach = dilation * (kernel.shape[0] - 1) + 1
     if reach > x.shape[1] or 2 * padding >= reach:  # more taps than inputs, here or backwards: no fast way through the library
         x, padding = lax.optimization_barrier(_padded(x, padding, padding)), 0
     return _by_library(x, kernel, stride, padding, dilation)
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _dense(x, kernel, stride, padding, dilation):
+    """The same, with a backward pass for CPUs: XLA's own is up to 40 times slower."""
+    return _kept_fast(x, kernel, stride, padding, dilation)
+
+
 def _dense_forward(x, kernel, stride, padding, dilation):
-    return _dense(x, kernel, stride, padding, dilation), (x, kernel)
+    return _kept_fast(x, kernel, stride, padding, dilation), (x, kernel)
 
 
 def _dense_backward(stride, padding, dilation, saved, dy):
     x, kernel = saved
-    (dkernel,) = jax.linear_transpose(lambda kernel: _dense.fun(x, kernel, stride, padding, dilation), kernel)(dy)
+    (dkernel,) = jax.linear_transpose(lambda kernel: _kept_fast(x, kernel, stride, padding, dilation), kernel)(dy)
     if dilation > 1:
-        (dx,) = jax.linear_transpose(lambda x: _dense.fun(x, kernel, stride, padding, dilation), x)(dy)
+        (dx,) = jax.linear_transpose(lambda x: _kept_fast(x, kernel, stride, padding, dilation), x)(dy)
         return dx, dkernel
     dx = (_scattered_by_overlap if kernel[0].size > _WIDEST_TURNED else _scattered)(dy, kernel, stride)
     end = max(padding + x.shape[1] - dx.shape[1], 0)
@@ -112,12 +114,16 @@ def _phases(kernel, stride):
     return _padded(kernel[None], 0, taps * stride - kernel.shape[0])[0].reshape(taps, stride, *kernel.shape[1:])
 
 
+def _by_phase(kernel, stride):
+    """What turns upsampling by `stride` with a kernel [K, C_in, C_out] into a dense convolution: [taps, C_in, stride * C_out]."""
+    phases = _phases(kernel, stride)[::-1].swapaxes(1, 2)  # newest input last
+    return phases.reshape(*phases.shape[:2], -1)
+
+
 def _scattered(dy, kernel, stride):
     """What every output sends back to the inputs it saw, [B, T_in, C_in] from the first padded input on, by a convolution."""
-    phases = _phases(kernel, stride)[::-1].transpose(0, 3, 1, 2)
-    taps, channels, *_ = phases.shape
-    phases = phases.reshape(taps, channels, -1)
-    return _dense.fun(dy, phases, 1, taps - 1, 1).reshape(dy.shape[0], -1, kernel.shape[1])
+    by_phase = _by_phase(kernel.swapaxes(1, 2), stride)
+    return _kept_fast(dy, by_phase, 1, by_phase.shape[0] - 1, 1).reshape(dy.shape[0], -1, kernel.shape[1])
 
 
 def _scattered_by_overlap(dy, kernel, stride):
