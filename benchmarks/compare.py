@@ -5,7 +5,7 @@
 
 Weights are random, the mel is noise of a log-mel's spread; neither changes the time. `--python hifigan_jax=PATH` names the
 interpreter for one contender: torch has a ready CPU build for fewer versions of Python than jax has. Contenders may be written
-NAME:DTYPE, as in openvino:bfloat16; the first of float32 and ours are compared with the fastest other.
+NAME:DTYPE, as in openvino:bfloat16; each of ours is compared with every other.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from hifigan_jax.benchmark import processor
 from hifigan_jax.config import load_config
 from hifigan_jax.flops import generator_flops, training_step_flops
 
@@ -82,7 +83,7 @@ def main() -> None:
         audio = options.batch_size * options.frames * config.hop_size / config.sampling_rate
     else:
         flops, audio = training_step_flops(config), options.batch_size * config.segment_size / config.sampling_rate
-    machine = f"{cpu()}, {options.threads} threads, {platform.system()}"
+    machine = f"{processor()}, {options.threads} threads, {platform.system()}"
     print(f"{options.task}, {options.config.stem}, batch {options.batch_size}, {audio:.2f} s of audio; {machine}")
     print(f"{'':24}{'median s':>10}{'min':>8}{'max':>8}{'x real time':>13}{'GFLOP/s':>9}")
     rows = {}
@@ -96,17 +97,11 @@ def main() -> None:
         )
     ours = [name for name in rows if name.startswith("hifigan_jax")]
     for name in ours:
-        for other in rows.keys() - set(ours):
+        for other in (row for row in rows if row not in ours):
             print(f"{name} is {rows[other]['median'] / rows[name]['median']:.2f} x as fast as {other}")
     if options.json:
         content = {"task": options.task, "config": options.config.stem, "machine": machine, "flops": flops, "rows": rows}
         options.json.write_text(json.dumps(content, indent=1) + "\n")
-
-
-def cpu() -> str:
-    """The processor's name."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 if __name__ == "__main__":

@@ -15,16 +15,14 @@ import jax
 import numpy as np
 
 from hifigan_jax import Vocoder
-from hifigan_jax.audio import SUFFIXES, read_audio, resample
+from hifigan_jax.audio import SUFFIXES, read_audio_at
 
 
 def mel_errors(vocoder: Vocoder, paths: list[Path]) -> dict[str, float]:
     """Mel L1 by file name."""
     errors = {}
     for path in paths:
-        audio, rate = read_audio(path)
-        if rate != vocoder.sampling_rate:
-            audio = resample(audio, rate, vocoder.sampling_rate)
+        audio = read_audio_at(path, vocoder.sampling_rate)
         audio = audio[: audio.size // vocoder.hop_size * vocoder.hop_size]
         mel = vocoder.mel(audio)
         spoken = np.clip(vocoder.decode(mel) * 32768, -32768, 32767).astype(np.int16) / np.float32(32768)

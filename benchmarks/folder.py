@@ -21,12 +21,11 @@ from pathlib import Path
 from statistics import median
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from hifigan_jax.audio import read_audio, write_wav
+from hifigan_jax.benchmark import random_params
 from hifigan_jax.config import load_config, packaged_config
-from hifigan_jax.models import build_generator
 from hifigan_jax.weights.reference_run import write_generator
 
 ROOT = Path(__file__).parent.parent
@@ -47,9 +46,7 @@ def make_recordings(folder: Path, count: int, seed: int) -> float:
 
 def write_random_weights(path: Path, config_path: str) -> None:
     """A generator of the reference's shape as a PyTorch file."""
-    config = load_config(config_path)
-    params = jax.jit(build_generator(config).init)(jax.random.key(0), jnp.zeros((1, 8, config.num_mels)))["params"]
-    write_generator(path, jax.device_get(params))
+    write_generator(path, jax.device_get(random_params(load_config(config_path))))
 
 
 def timed(command: list[str], recordings: Path, count: int) -> tuple[float, str]:

@@ -19,7 +19,7 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 
 from hifigan_jax import Vocoder  # noqa: E402
-from hifigan_jax.audio import SUFFIXES, read_audio, resample  # noqa: E402
+from hifigan_jax.audio import SUFFIXES, read_audio_at  # noqa: E402
 
 
 def compare(name: str, paths: list[Path]) -> dict[str, float]:
@@ -27,10 +27,7 @@ def compare(name: str, paths: list[Path]) -> dict[str, float]:
     exact, rounded = (Vocoder.from_pretrained(name, compute_dtype=dtype) for dtype in ("float32", "bfloat16"))
     rows = []
     for path in paths:
-        audio, rate = read_audio(path)
-        if rate != exact.sampling_rate:
-            audio = resample(audio, rate, exact.sampling_rate)
-        mel = exact.mel(audio)
+        mel = exact.mel(read_audio_at(path, exact.sampling_rate))
         one, other = exact.decode(mel), rounded.decode(mel)
         mels = [exact.mel(spoken) for spoken in (one, other)]
         rows.append(

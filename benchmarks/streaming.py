@@ -21,19 +21,11 @@ from hifigan_jax import runtime
 runtime.prepare()
 
 import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
 from hifigan_jax import Vocoder  # noqa: E402
+from hifigan_jax.benchmark import random_params  # noqa: E402
 from hifigan_jax.config import load_config  # noqa: E402
-from hifigan_jax.models import build_generator  # noqa: E402
-
-
-def random_vocoder(path: str) -> Vocoder:
-    """The configuration's vocoder with random weights."""
-    config = load_config(path)
-    params = jax.jit(build_generator(config).init)(jax.random.key(0), jnp.zeros((1, 8, config.num_mels)))["params"]
-    return Vocoder(config, params)
 
 
 def chunks(mel: np.ndarray, size: int) -> Iterator[np.ndarray]:
@@ -80,7 +72,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    vocoder = random_vocoder(options.config)
+    config = load_config(options.config)
+    vocoder = Vocoder(config, random_params(config))
     mel = np.random.default_rng(0).normal(-5, 2, (vocoder.config.num_mels, options.frames)).astype(np.float32)
     device = f"{jax.devices()[0].device_kind}, {len(os.sched_getaffinity(0))} threads"
     setting = f"jax {jax.__version__}, Python {platform.python_version()}, {device}, float32"

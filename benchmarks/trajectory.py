@@ -18,15 +18,12 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from jax.sharding import AxisType
 
 from hifigan_jax.config import Config, load_config, packaged_config
 from hifigan_jax.data import Batch, iterate, training_batches
-from hifigan_jax.mel import input_mel, loss_mel
-from hifigan_jax.models import build_discriminator, build_generator
 from hifigan_jax.recordings import load_corpus
-from hifigan_jax.training.state import TrainState, adamw, initial_state, learning_rate
-from hifigan_jax.training.step import AXIS, make_train_step
+from hifigan_jax.training.setup import first_state, mesh_over, train_step
+from hifigan_jax.training.state import TrainState
 from hifigan_jax.weights.jik876 import discriminator_state_dicts, generator_state_dict
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "parity"))
@@ -44,24 +41,13 @@ def batches(config: Config, steps: int, dtype: str) -> tuple[list[np.ndarray], i
 
 def start(config: Config, dtype: str) -> TrainState:
     """A new run's state, of numpy arrays; its values are drawn in float32."""
-    models = build_generator(config), build_discriminator(config)
-    state = jax.device_get(jax.jit(lambda: initial_state(*models, adamw(config), config))())
+    state = jax.device_get(jax.jit(lambda: first_state(config))())
     return jax.tree.map(lambda leaf: leaf.astype(dtype) if leaf.dtype == np.float32 else leaf, state)
 
 
 def train_ours(config: Config, state: TrainState, given: list[np.ndarray], per_epoch: int) -> list[dict[str, float]]:
     """The loss terms of each step."""
-    step = make_train_step(
-        generator=build_generator(config),
-        discriminator=build_discriminator(config),
-        optimizer=adamw(config),
-        input_mel=input_mel(config),
-        loss_mel=loss_mel(config),
-        loss_weights=config.loss_weights,
-        learning_rate=learning_rate(config),
-        batches_per_epoch=per_epoch,
-        mesh=jax.make_mesh((1,), (AXIS,), (AxisType.Auto,), devices=jax.devices()[:1]),
-    )
+    step = train_step(config, per_epoch, mesh_over(config, jax.devices()[:1]))
     compiled = step.lower(state, Batch(given[0], None)).compile()
     rows = []
     for audio in given:

@@ -8,15 +8,12 @@ import argparse
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType
 
 from hifigan_jax import flops
 from hifigan_jax.config import Config, load_config, packaged_config
 from hifigan_jax.data import Batch
-from hifigan_jax.mel import input_mel, loss_mel
-from hifigan_jax.models import build_discriminator, build_generator
-from hifigan_jax.training.state import adamw, initial_state, learning_rate
-from hifigan_jax.training.step import AXIS, make_train_step
+from hifigan_jax.models import build_generator
+from hifigan_jax.training.setup import first_state, mesh_over, train_step
 
 # name: devices, peak FLOP/s as (the float32 of this package, bfloat16), bytes/s of memory, bytes/s of an all-reduce
 MACHINES = {
@@ -86,7 +83,8 @@ def compile_table() -> None:
         c = load_config(packaged_config(name), changes)
         batch = Batch(jax.ShapeDtypeStruct((c.batch_size, c.segment_size), jnp.float32), None)
         row = (name[-2:].upper(), c.batch_size, c.accumulation_steps, c.rematerialize)
-        print(f"| {' | '.join(map(str, (*row, *figures(_step(c).lower(_state(c), batch)))))} |", flush=True)
+        step = train_step(c, 1000, mesh_over(c, jax.devices()[:1]))
+        print(f"| {' | '.join(map(str, (*row, *figures(step.lower(_state(c), batch)))))} |", flush=True)
     c = load_config(packaged_config("config_v1"))
     generator = build_generator(c, folded=True)
     for rows in (1, 16):
@@ -103,23 +101,7 @@ def figures(lowered) -> tuple[str, str, str]:
 
 
 def _state(config: Config):
-    models = build_generator(config), build_discriminator(config)
-    return jax.eval_shape(lambda: initial_state(*models, adamw(config), config))
-
-
-def _step(config: Config):
-    return make_train_step(
-        generator=build_generator(config),
-        discriminator=build_discriminator(config),
-        optimizer=adamw(config),
-        input_mel=input_mel(config),
-        loss_mel=loss_mel(config),
-        loss_weights=config.loss_weights,
-        learning_rate=learning_rate(config),
-        batches_per_epoch=1000,
-        mesh=jax.make_mesh((1,), (AXIS,), (AxisType.Auto,)),
-        accumulation_steps=config.accumulation_steps,
-    )
+    return jax.eval_shape(lambda: first_state(config))
 
 
 if __name__ == "__main__":

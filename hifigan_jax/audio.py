@@ -77,6 +77,15 @@ def resample(audio: np.ndarray, rate: int, target_rate: int) -> np.ndarray:
     return soxr.resample(audio, rate, target_rate, quality="VHQ").astype(np.float32)
 
 
+def read_audio_at(path: str | Path, sampling_rate: int) -> np.ndarray:
+    """`read_audio`, resampled with a notice where the file has another rate: [T]."""
+    samples, rate = read_audio(path)
+    if rate == sampling_rate:
+        return samples
+    logger.info("%s: resampled from %d to %d Hz", path, rate, sampling_rate)
+    return resample(samples, rate, sampling_rate)
+
+
 def write_wav(path: str | Path, audio: np.ndarray, sampling_rate: int) -> None:
     """Writes [T] as 16-bit PCM, clipped to the range; the file appears whole or not at all.
 

@@ -10,18 +10,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.monitoring
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hifigan_jax.config import Config
 from hifigan_jax.data import Batch
-from hifigan_jax.mel import input_mel, loss_mel
-from hifigan_jax.models import build_discriminator, build_generator
+from hifigan_jax.models import build_generator
+from hifigan_jax.runtime import Compilations
 from hifigan_jax.synthesis import Vocoder
-from hifigan_jax.training.state import adamw, initial_state, learning_rate
-from hifigan_jax.training.step import AXIS, make_train_step
+from hifigan_jax.training.setup import first_state, mesh_over, train_step
+from hifigan_jax.training.step import AXIS
 
 PRODUCT_SIZES = (2048, 4096)  # of the matrix products that a device's peak is taken from
 
@@ -32,7 +31,7 @@ def measure(work: Callable[[], Callable[[], Any]], rounds: int) -> dict[str, Any
     `compile_seconds` is the time that compilers took until then. Peak memory is in bytes: the device's where it tells, else the
     whole process's.
     """
-    compiling = _CompileTime()
+    compiling = Compilations()
     began = time.perf_counter()
     call = work()
     call()
@@ -77,40 +76,30 @@ def peak_memory(device: jax.Device) -> int:
 
 def about(devices: Sequence[jax.Device]) -> str:
     """The devices, the machine and the versions, in one line."""
-    kind = devices[0].device_kind if devices[0].platform != "cpu" else _processor()
+    kind = devices[0].device_kind if devices[0].platform != "cpu" else processor()
     versions = ", ".join(f"{library} {importlib.metadata.version(library)}" for library in ("jax", "jaxlib", "flax"))
     return f"{len(devices)} x {kind}, Python {platform.python_version()}, {versions}"
 
 
+def random_params(config: Config) -> Any:
+    """A generator's parameters as training starts from them."""
+    example = np.zeros((1, 8, config.num_mels), np.float32)
+    return jax.jit(build_generator(config).init)(jax.random.key(0), example)["params"]
+
+
 def synthesis(config: Config, frames: int, rows: int, devices: Sequence[jax.Device] | None = None) -> Callable[[], np.ndarray]:
     """Decodes one and the same batch of mels of random numbers, (rows, M, frames), each time it is called."""
-    generator = build_generator(config)
-    example = np.zeros((1, 8, config.num_mels), np.float32)
-    params = jax.jit(generator.init)(jax.random.key(0), example)["params"]
-    vocoder = Vocoder(config, params, devices)
+    vocoder = Vocoder(config, random_params(config), devices)
     mel = np.random.default_rng(0).normal(-5, 2, (rows, config.num_mels, frames)).astype(np.float32)
     return lambda: vocoder.decode(mel)
 
 
-def training(config: Config, devices: Sequence[jax.Device] | None = None) -> Callable[[], dict[str, float]]:
+def training(config: Config, mesh: Mesh | None = None) -> Callable[[], dict[str, float]]:
     """Makes one more training step on one and the same batch each time it is called, and waits for it."""
-    devices = jax.devices() if devices is None else devices
-    mesh = jax.make_mesh((len(devices),), (AXIS,), (AxisType.Auto,), devices=tuple(devices))
+    mesh = mesh_over(config) if mesh is None else mesh
     replicated, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(AXIS))
-    generator, discriminator, optimizer = build_generator(config), build_discriminator(config), adamw(config)
-    state = jax.jit(lambda: initial_state(generator, discriminator, optimizer, config), out_shardings=replicated)()
-    step = make_train_step(
-        generator=generator,
-        discriminator=discriminator,
-        optimizer=optimizer,
-        input_mel=input_mel(config),
-        loss_mel=loss_mel(config),
-        loss_weights=config.loss_weights,
-        learning_rate=learning_rate(config),
-        batches_per_epoch=1000,
-        mesh=mesh,
-        accumulation_steps=config.accumulation_steps,
-    )
+    state = jax.jit(lambda: first_state(config), out_shardings=replicated)()
+    step = train_step(config, 1000, mesh)
     audio = np.random.default_rng(0).normal(0, 0.1, (config.batch_size, config.segment_size)).astype(np.float32)
     batch = Batch(jax.device_put(audio, split), None)
 
@@ -123,16 +112,8 @@ def training(config: Config, devices: Sequence[jax.Device] | None = None) -> Cal
     return one_more
 
 
-class _CompileTime:
-    def __init__(self):
-        self.seconds = 0.0
-        jax.monitoring.register_event_duration_secs_listener(self._hear)
-
-    def _hear(self, event: str, duration: float, **_) -> None:
-        self.seconds += duration if event == "/jax/core/compile/backend_compile_duration" else 0
-
-
-def _processor() -> str:
+def processor() -> str:
+    """The CPU's name."""
     try:
         with open("/proc/cpuinfo") as lines:
             return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

@@ -1,4 +1,5 @@
-"""What must be settled before jax starts: kept programs, faster convolutions on CPUs, memory that is not given back."""
+"""What must be settled before jax starts (kept programs, faster convolutions on CPUs, memory that is not given back), and what it
+compiles after that."""
 
 import ctypes
 import hashlib
@@ -55,6 +56,21 @@ def keep_memory() -> None:
         libc = ctypes.CDLL(None)
         for option, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_ARENA_MAX, 1)):
             libc.mallopt(option, value)
+
+
+class Compilations:
+    """How many programs jax has compiled since this was made, and the seconds that they took."""
+
+    def __init__(self):
+        import jax.monitoring
+
+        self.count, self.seconds = 0, 0.0
+        jax.monitoring.register_event_duration_secs_listener(self._hear)
+
+    def _hear(self, event: str, duration: float, **_) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            self.count += 1
+            self.seconds += duration
 
 
 def compile_cache_folder() -> Path:

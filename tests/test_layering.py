@@ -20,7 +20,7 @@ LAYERS = [
     | {"weights.reference_run", "weights.pretrained"},
     {"models", "checkpoint", "generator_source", "streaming", "flops"},
     {"synthesis", "training", "training.state", "training.step", "training.stop", "training.logging", "training.validation"}
-    | {"training.reference", "training.start", "training.loop", "training.accumulation", "training.distributed"}
+    | {"training.reference", "training.start", "training.setup", "training.loop", "training.accumulation", "training.distributed"}
     | {"exchange", "benchmark"},
     {"", "cli", "cli.train", "cli.infer", "cli.convert", "cli.options", "cli.benchmark"},
 ]

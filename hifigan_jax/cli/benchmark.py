@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 from hifigan_jax import runtime
@@ -42,12 +43,12 @@ def main(options: argparse.Namespace) -> int:
         jax.config.update("jax_num_cpu_devices", options.devices)
     from hifigan_jax import benchmark
     from hifigan_jax.flops import generator_flops, training_step_flops
+    from hifigan_jax.training.setup import mesh_over
 
     if (options.devices or 1) > jax.device_count():
         raise UsageError(f"--devices {options.devices}: there are {jax.device_count()}")
     devices = jax.devices()[: options.devices]
-    if training and config.batch_size % len(devices):
-        raise UsageError(f"--batch_size {config.batch_size} can't be split evenly over {len(devices)} devices")
+    mesh = mesh_over(config, devices) if training else None
     peak = benchmark.peak_flops(options.compute_dtype) * (len(devices) if devices[0].platform != "cpu" else 1)
     print(f"{options.task}, {options.config}, {options.compute_dtype}, batch {config.batch_size}, {benchmark.about(devices)}")
     print(f"peak of {options.compute_dtype} matrix products of {benchmark.PRODUCT_SIZES}: {peak / 1e9:.0f} GFLOP/s")
@@ -56,9 +57,9 @@ def main(options: argparse.Namespace) -> int:
     rows = []
     for frames in [config.segment_size // config.hop_size] if training else options.frames:
         if training:
-            work, flops = lambda: benchmark.training(config, devices), training_step_flops(config)
+            work, flops = partial(benchmark.training, config, mesh), training_step_flops(config)
         else:
-            work = lambda frames=frames: benchmark.synthesis(config, frames, config.batch_size, devices)  # noqa: E731
+            work = partial(benchmark.synthesis, config, frames, config.batch_size, devices)
             flops = config.batch_size * generator_flops(config, frames)
         row = benchmark.measure(work, options.rounds) | {"frames": frames, "flops": flops}
         rows.append(row)

@@ -61,7 +61,7 @@ def main(options: argparse.Namespace) -> int:
     runtime.prepare(options.compile_cache)
     from hifigan_jax.synthesis import Vocoder  # jax starts here
 
-    compilations = _CompilationCount()
+    compilations = runtime.Compilations()
     vocoder = Vocoder.from_pretrained(options.checkpoint_file, options.config, options.compute_dtype)
     loaded = time.perf_counter()
     failed: list[HifiganError] = []
@@ -85,17 +85,6 @@ def main(options: argparse.Namespace) -> int:
     for error in failed:
         logger.error("%s", error)
     return DataError.exit_code if failed else 0
-
-
-class _CompilationCount:
-    def __init__(self):
-        import jax.monitoring
-
-        self.count = 0
-        jax.monitoring.register_event_duration_secs_listener(self._hear)
-
-    def _hear(self, event: str, duration: float, **_) -> None:
-        self.count += event == "/jax/core/compile/backend_compile_duration"
 
 
 def _inputs(folder: Path, output: Path, suffixes: Collection[str]) -> list[Path]:
@@ -181,10 +170,7 @@ def _read_mel(path: Path, vocoder):
 
 
 def _read_audio(path: Path, vocoder):
-    samples, rate = audio.read_audio(path)
-    if rate != vocoder.sampling_rate:
-        logger.info("%s: resampled from %d to %d Hz", path, rate, vocoder.sampling_rate)
-        samples = audio.resample(samples, rate, vocoder.sampling_rate)
+    samples = audio.read_audio_at(path, vocoder.sampling_rate)
     try:
         return vocoder.utterance_of_audio(samples)
     except DataError as error:

@@ -7,19 +7,18 @@ import os
 from pathlib import Path
 
 import jax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hifigan_jax import checkpoint, data
 from hifigan_jax.config import Config, save_config
-from hifigan_jax.errors import DiskError, HifiganError, UsageError
-from hifigan_jax.mel import input_mel, loss_mel
-from hifigan_jax.models import build_discriminator, build_generator
+from hifigan_jax.errors import DiskError, HifiganError
 from hifigan_jax.recordings import Corpus, load_corpus
 from hifigan_jax.training.distributed import AnyProcess, first_process_first
 from hifigan_jax.training.logging import MetricsLog, Timer, progress_line, tagged
+from hifigan_jax.training.setup import first_state, mesh_over, train_step
 from hifigan_jax.training.start import Position, Start
-from hifigan_jax.training.state import adamw, initial_state, learning_rate, to_parts
-from hifigan_jax.training.step import AXIS, make_train_step
+from hifigan_jax.training.state import to_parts
+from hifigan_jax.training.step import AXIS
 from hifigan_jax.training.stop import StopRequest
 from hifigan_jax.training.validation import Validator
 from hifigan_jax.weights.reference_run import find_pairs
@@ -36,7 +35,7 @@ def train(config: Config, finetune_from: str | None = None) -> None:
 
     Raises one of our errors for whatever the user can mend; nothing is lost then but the steps since the last checkpoint.
     """
-    mesh = _mesh_over_all_devices(config)
+    mesh = mesh_over(config)
     with first_process_first():
         run = _open_run(config)
         corpus = load_corpus(config, run / "recordings.json")
@@ -54,23 +53,10 @@ class Run:
         replicated = NamedSharding(mesh, PartitionSpec())
         self.split = NamedSharding(mesh, PartitionSpec(AXIS))
         self.any_process, self.stopping = AnyProcess(mesh), False
-        generator, discriminator, optimizer = build_generator(config), build_discriminator(config), adamw(config)
-        initialise = jax.jit(lambda: initial_state(generator, discriminator, optimizer, config), out_shardings=replicated)
+        initialise = jax.jit(lambda: first_state(config), out_shardings=replicated)
         start = Start(config, folder, self.data, self.per_epoch, initialise, replicated)
         self.state, self.at = start.state(finetune_from)
-        self.train_step = make_train_step(
-            generator=generator,
-            discriminator=discriminator,
-            optimizer=optimizer,
-            input_mel=input_mel(config),
-            loss_mel=loss_mel(config),
-            loss_weights=config.loss_weights,
-            learning_rate=learning_rate(config),
-            batches_per_epoch=self.per_epoch,
-            mesh=mesh,
-            adversarial_from_step=config.adversarial_from_step,
-            accumulation_steps=config.accumulation_steps,
-        )
+        self.train_step = train_step(config, self.per_epoch, mesh)
         self.saved_at = self.at.step if self.at.step else None
         self.writes = jax.process_index() == 0
         self.log = MetricsLog(folder, self.at.step) if self.writes else None
@@ -177,19 +163,6 @@ class Run:
             self.per_epoch,
             len(self.corpus.validation),
         )
-
-
-def _mesh_over_all_devices(config: Config) -> Mesh:
-    devices = jax.device_count()
-    if config.batch_size % devices:
-        raise UsageError(f"batch_size {config.batch_size} can't be split evenly over {devices} devices: make it a multiple")
-    rows = config.batch_size // devices
-    if rows % config.accumulation_steps:
-        raise UsageError(
-            f"accumulation_steps {config.accumulation_steps}: the {rows} rows of each of {devices} devices can't be cut into as"
-            " many equal parts: change it or batch_size"
-        )
-    return jax.make_mesh((devices,), (AXIS,), (AxisType.Auto,))
 
 
 def _open_run(config: Config) -> Path:

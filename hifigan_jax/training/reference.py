@@ -13,8 +13,8 @@ import optax
 
 from hifigan_jax.config import Config
 from hifigan_jax.errors import CheckpointError
-from hifigan_jax.models import build_discriminator, build_generator
-from hifigan_jax.training.state import Optimizer, Player, TrainState, adamw, from_parts, initial_state, named_leaves, to_parts
+from hifigan_jax.training.setup import first_state
+from hifigan_jax.training.state import Optimizer, Player, TrainState, adamw, from_parts, named_leaves, to_parts
 from hifigan_jax.weights.reference_run import read_run, write_run
 
 logger = logging.getLogger(__name__)
@@ -83,8 +83,7 @@ def run_of_state(state: TrainState, config: Config) -> dict[str, Any]:
 
 def state_shapes(config: Config) -> TrainState:
     """The shapes and dtypes of the state that a configuration trains with AdamW."""
-    generator, discriminator = build_generator(config), build_discriminator(config)
-    return jax.eval_shape(lambda: initial_state(generator, discriminator, adamw(config), config))
+    return jax.eval_shape(lambda: first_state(config))
 
 
 def shape_difference(tree: Any, expected: Any) -> str | None:

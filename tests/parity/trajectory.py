@@ -5,14 +5,11 @@ import functools
 import cases
 import jax
 import numpy as np
-from jax.sharding import AxisType
 
 from hifigan_jax.data import Batch
-from hifigan_jax.mel import input_mel, loss_mel
-from hifigan_jax.models import build_discriminator, build_generator
 from hifigan_jax.training.reference import state_of_run
-from hifigan_jax.training.state import TrainState, adamw, learning_rate
-from hifigan_jax.training.step import AXIS, make_train_step
+from hifigan_jax.training.setup import mesh_over, train_step
+from hifigan_jax.training.state import TrainState, adamw
 from hifigan_jax.weights.jik876 import discriminator_variables, generator_params
 
 CONFIG = cases.CONFIGS["v3"].model_copy(update={"batch_size": 1, "segment_size": 2048})
@@ -45,17 +42,7 @@ def start(dtype: str) -> TrainState:
 @functools.lru_cache(maxsize=1)
 def compiled_step(dtype: str):
     """The training step (state, audio) -> (state, loss terms), for numpy arrays. In float64 with jax_enable_x64 only."""
-    step = make_train_step(
-        generator=build_generator(CONFIG),
-        discriminator=build_discriminator(CONFIG),
-        optimizer=adamw(CONFIG),
-        input_mel=input_mel(CONFIG),
-        loss_mel=loss_mel(CONFIG),
-        loss_weights=CONFIG.loss_weights,
-        learning_rate=learning_rate(CONFIG),
-        batches_per_epoch=1000,
-        mesh=jax.make_mesh((1,), (AXIS,), (AxisType.Auto,), devices=jax.devices()[:1]),
-    )
+    step = train_step(CONFIG, 1000, mesh_over(CONFIG, jax.devices()[:1]))
     compiled = step.lower(start(dtype), Batch(batches(dtype)[0], None)).compile()
 
     def move(state, audio):

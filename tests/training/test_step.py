@@ -3,34 +3,23 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jax.sharding import AxisType
 
 from hifigan_jax import losses
 from hifigan_jax.config import LOSS_WEIGHTS
 from hifigan_jax.data import Batch
 from hifigan_jax.mel import input_mel, log_mel, loss_mel
 from hifigan_jax.models import build_discriminator, build_generator
-from hifigan_jax.training.state import adamw, from_parts, initial_state, learning_rate, to_parts
-from hifigan_jax.training.step import AXIS, make_train_step
+from hifigan_jax.training.setup import first_state, mesh_over, train_step
+from hifigan_jax.training.state import adamw, from_parts, to_parts
 
 RATE = 1e-3
 
 
 def start(config, optimizer, adversarial_from_step=0):
     generator, discriminator = build_generator(config), build_discriminator(config)
-    state = jax.jit(lambda: initial_state(generator, discriminator, optimizer, config))()
-    step = make_train_step(
-        generator=generator,
-        discriminator=discriminator,
-        optimizer=optimizer,
-        input_mel=input_mel(config),
-        loss_mel=loss_mel(config),
-        loss_weights=config.loss_weights,
-        learning_rate=learning_rate(config),
-        batches_per_epoch=2,
-        mesh=jax.make_mesh((1,), (AXIS,), (AxisType.Auto,), devices=jax.devices()[:1]),
-        adversarial_from_step=adversarial_from_step,
-    )
+    config = config.model_copy(update={"adversarial_from_step": adversarial_from_step})
+    state = jax.jit(lambda: first_state(config, optimizer))()
+    step = train_step(config, 2, mesh_over(config, jax.devices()[:1]), optimizer)
     return generator, discriminator, state, step
 
 
