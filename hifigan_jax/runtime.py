@@ -50,7 +50,7 @@ def use_onednn(environment: MutableMapping[str, str]) -> None:
 def keep_memory() -> None:
     """Tells glibc to keep what is freed: a program's buffers would else come anew from the kernel, page by page, each time.
 
-    Good for synthesis, where every call needs the same; training, with its gigabytes of all sizes, is slower with it.
+    Good for synthesis, where every call needs the same; training's threads would wait for each other at the one heap left.
     """
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
