@@ -9,6 +9,7 @@ import os
 import platform
 import stat
 import sys
+import warnings
 from collections.abc import MutableMapping
 from pathlib import Path
 
@@ -37,6 +38,8 @@ def prepare(compile_cache: bool = True, onednn: bool = True, keep: bool = True) 
     if compile_cache and "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := _private(compile_cache_folder())):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+        if ONEDNN_FLAG in os.environ.get("XLA_FLAGS", ""):  # jaxlib 0.12 can't write programs that call oneDNN: nothing to mend
+            warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry .*MemoryError", UserWarning)
 
 
 def use_onednn(environment: MutableMapping[str, str]) -> None:
@@ -45,6 +48,13 @@ def use_onednn(environment: MutableMapping[str, str]) -> None:
     known = tuple(int(part) for part in _version("jaxlib").split(".")[:2]) >= ONEDNN_SINCE
     if known and sys.platform == "linux" and platform.machine() == "x86_64" and ONEDNN_FLAG not in flags:
         environment["XLA_FLAGS"] = f"{flags} {ONEDNN_FLAG}=true".strip()
+
+
+def without_onednn() -> dict[str, bool] | None:
+    """Compiler options for one program to have XLA's own convolutions although oneDNN's were asked for; None if they weren't."""
+    if f"{ONEDNN_FLAG}=true" not in os.environ.get("XLA_FLAGS", ""):
+        return None
+    return {ONEDNN_FLAG.removeprefix("--"): False}
 
 
 def keep_memory() -> None:

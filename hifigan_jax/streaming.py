@@ -4,7 +4,7 @@ Every link of the generator's chain keeps the newest inputs that later outputs s
 edges is computed twice. Its outputs come `delay` samples late; delays add up along the chain, and at its end are the look-ahead.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,7 +15,10 @@ import numpy as np
 from jax.sharding import Sharding
 from jaxtyping import Array, Bool, Float
 
-STEPS = (4, 16, 64)  # frames that one call takes; fewer are filled up
+from hifigan_jax import runtime
+
+STEPS = (1, 4, 8, 16, 64)  # frames that one call takes; fewer are filled up
+_LONG_STEP = 32  # frames: from here on oneDNN's convolutions pay in float32; in bfloat16 they do for any
 _FAR = 2**16  # frames: further away than any look-ahead, and in samples still an int32
 
 Past = list[Float[Array, "1 _ _"]]  # what each link keeps
@@ -73,8 +76,11 @@ class Streamer:
         for link in generator.bind({}).chain():
             self._delay = self._delay * link.stride + link.delay
         self._empty: Past | None = None
-        methods = (partial(_applied, generator, method) for method in (empty_past, step))
-        self._empty_past, self._step = (jax.jit(method, out_shardings=whole) for method in methods)
+        compiled = partial(jax.jit, out_shardings=whole)
+        small = runtime.without_onednn() if generator.compute_dtype is None else None
+        self._empty_past = compiled(partial(_applied, generator, empty_past), compiler_options=small)
+        self._long_step = compiled(partial(_applied, generator, step))
+        self._small_step = compiled(partial(_applied, generator, step), compiler_options=small)
 
     @property
     def lookahead_frames(self) -> int:
@@ -85,7 +91,7 @@ class Streamer:
         """Yields the audio, float32 [T_i], of mels [F_i, M] that follow each other."""
         past = self._start(params)
         for mel, place in self._steps(mels):
-            audio, past = self._step(params, past, mel, place)
+            audio, past = self._step(mel.shape[1])(params, past, mel, place)
             start = self._delay - place.before * self._hop_size  # of the stream, in this step's audio
             end = self._delay + place.left * self._hop_size
             audio = np.asarray(audio)[max(start, 0) : min(place.frames * self._hop_size, end)]
@@ -96,8 +102,11 @@ class Streamer:
         if self._empty is None:
             self._empty = self._empty_past(params, np.zeros((1, 1, self._num_mels), np.float32))
             for size in STEPS:  # compiles
-                self._step(params, self._empty, np.zeros((1, size, self._num_mels), np.float32), Place(0, 0, 0))
+                self._step(size)(params, self._empty, np.zeros((1, size, self._num_mels), np.float32), Place(0, 0, 0))
         return self._empty
+
+    def _step(self, size: int) -> Callable:
+        return self._long_step if size >= _LONG_STEP else self._small_step
 
     def _steps(self, mels: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, Place]]:
         frames = 0

@@ -62,6 +62,28 @@ def test_compiled_programs_are_kept_for_this_user_alone(tmp_path):
     assert os.listdir(folder)
 
 
+def test_programs_that_can_t_be_kept_are_passed_over_in_silence(tmp_path):
+    """jaxlib 0.12 fails to write what calls oneDNN."""
+    program = (
+        "from hifigan_jax import runtime; runtime.prepare(); import jax, jax.numpy as jnp;"
+        "from hifigan_jax.models.convolution import conv1d;"
+        "x, kernel = jnp.ones((1, 200, 64)), jnp.ones((3, 64, 64));"
+        "print(float(jax.jit(lambda x, kernel: conv1d(x, kernel, padding=1))(x, kernel)[0, 5, 0]))"
+    )
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("JAX_COMP", "JAX_PERS", "XLA_FLAGS"))}
+    environment = kept | {"XDG_CACHE_HOME": str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert (done.stdout.strip(), done.stderr) == ("192.0", "")
+
+
+def test_one_program_can_do_without_onednn(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", f"--xla_dump_to=d {KNOWN}")
+    assert runtime.without_onednn() == {"xla_cpu_experimental_onednn_custom_call": False}
+    for other in ("", runtime.ONEDNN_FLAG + "=false"):
+        monkeypatch.setenv("XLA_FLAGS", other)
+        assert runtime.without_onednn() is None
+
+
 def test_kept_programs_can_be_turned_off(tmp_path):
     assert prepared(tmp_path, "False")[0] == "None"
     assert list(tmp_path.iterdir()) == []

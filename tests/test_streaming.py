@@ -1,8 +1,14 @@
+import json
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hifigan_jax import runtime
 from hifigan_jax.config import load_config, packaged_config
 from hifigan_jax.errors import DataError
 from hifigan_jax.models import build_generator
@@ -14,6 +20,20 @@ RESBLOCKS = {
     "1": {"resblock": "1", "resblock_kernel_sizes": [3, 5], "resblock_dilation_sizes": [[1, 3, 2], [1, 2, 1]]},
     "2": {"resblock": "2", "resblock_kernel_sizes": [3, 7], "resblock_dilation_sizes": [[1, 2], [2, 6]]},
 }
+
+
+def flag_is_known():
+    environment = {}
+    runtime.use_onednn(environment)
+    return environment != {}
+
+
+def run_python(program, **environment):
+    """What a process that starts afresh prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout
 
 
 def started(config, seed):
@@ -88,7 +108,37 @@ def test_streams_of_any_chunks_and_weights_share_their_programs(vocoder, mel):
         list(vocoder.stream(chunked(mel, sizes)))
     vocoder.update(started(vocoder.config, 1))
     list(vocoder.stream(chunked(mel, [150])))
-    assert vocoder._streamer._step._cache_size() == len(STEPS)
+    assert sum(vocoder._streamer._step(size)._cache_size() for size in (STEPS[0], STEPS[-1])) == len(STEPS)
+
+
+@pytest.mark.skipif(not flag_is_known(), reason="XLA's CPU backend has no convolutions of oneDNN here")
+def test_small_steps_in_float32_leave_onednn_aside():
+    said = json.loads(run_python(ONEDNN_BY_STEP, XLA_FLAGS=f"{runtime.ONEDNN_FLAG}=true"))
+    assert said == {"float32": [False, False, False, False, True], "bfloat16": [True, True, True, True, True]}
+
+
+ONEDNN_BY_STEP = """
+import json, jax, numpy as np
+from functools import partial
+from hifigan_jax.benchmark import random_params
+from hifigan_jax.config import load_config, packaged_config
+from hifigan_jax.streaming import STEPS, Place
+from hifigan_jax.synthesis import Vocoder
+
+said = {}
+for dtype in ("float32", "bfloat16"):
+    config = load_config(packaged_config("config_v3"), {"upsample_initial_channel": 64, "compute_dtype": dtype})
+    vocoder = Vocoder(config, random_params(config))
+    list(vocoder.stream([np.zeros((80, 20), np.float32)]))
+    streamer = vocoder._streamer
+    said[dtype] = [
+        "onednn" in streamer._step(size).lower(
+            vocoder._params, streamer._empty, np.zeros((1, size, 80), np.float32), Place(0, 0, 0)
+        ).compile().as_text()
+        for size in STEPS
+    ]
+print(json.dumps(said))
+"""
 
 
 @pytest.mark.parametrize(
