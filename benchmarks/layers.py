@@ -2,9 +2,9 @@
 
     python benchmarks/layers.py --config configs/config_v1.json --batch_size 4 [--only discriminator] [--rounds 7] [--json FILE]
 
-Layers with equal shapes are timed once. `in step` is a layer's time in all the passes that a step makes: generator 1 of each kind,
-on the batch; discriminators, on real and fake together, 2 forward (the second when the generator moves), 1.5 for the inputs (its
-half is the fake's in the generator's move), 1 for the kernels. GFLOP/s count the direct form. Figures are medians of calls in a row.
+Layers with equal shapes are timed once. `in step` is a layer's time in all the passes that a step makes: generator 1 of each
+kind, on the batch; discriminators, on real and fake together, 2 forward (the second when the generator moves), 1.5 for the inputs
+(its half is the fake's in the generator's move), 1 for the kernels. GFLOP/s count the direct form. Figures are medians of calls.
 """
 
 import argparse
