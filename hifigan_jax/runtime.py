@@ -33,13 +33,13 @@ def prepare(compile_cache: bool = True, onednn: bool = True, keep: bool = True) 
         return
     if onednn:
         use_onednn(os.environ)
+    if _onednn_is_asked_for():  # jaxlib 0.12 can't write programs that call it into any cache: nothing that a user could mend
+        warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry .*MemoryError", UserWarning)
     if keep:
         keep_memory()
     if compile_cache and "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := _private(compile_cache_folder())):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-        if ONEDNN_FLAG in os.environ.get("XLA_FLAGS", ""):  # jaxlib 0.12 can't write programs that call oneDNN: nothing to mend
-            warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry .*MemoryError", UserWarning)
 
 
 def use_onednn(environment: MutableMapping[str, str]) -> None:
@@ -52,9 +52,7 @@ def use_onednn(environment: MutableMapping[str, str]) -> None:
 
 def without_onednn() -> dict[str, bool] | None:
     """Compiler options for one program to have XLA's own convolutions although oneDNN's were asked for; None if they weren't."""
-    if f"{ONEDNN_FLAG}=true" not in os.environ.get("XLA_FLAGS", ""):
-        return None
-    return {ONEDNN_FLAG.removeprefix("--"): False}
+    return {ONEDNN_FLAG.removeprefix("--"): False} if _onednn_is_asked_for() else None
 
 
 def keep_memory() -> None:
@@ -88,6 +86,10 @@ def compile_cache_folder() -> Path:
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     versions = "-".join(f"{name}{_version(name)}" for name in ("jax", "jaxlib"))
     return base / "hifigan_jax" / "programs" / f"{versions}-{platform.machine()}-{_processor()}"
+
+
+def _onednn_is_asked_for() -> bool:
+    return f"{ONEDNN_FLAG}=true" in os.environ.get("XLA_FLAGS", "")
 
 
 def _private(folder: Path) -> Path | None:

@@ -77,8 +77,10 @@ class Streamer:
             self._delay = self._delay * link.stride + link.delay
         self._empty: Past | None = None
         compiled = partial(jax.jit, out_shardings=whole)
-        small = runtime.without_onednn() if generator.compute_dtype is None else None
-        self._empty_past = compiled(partial(_applied, generator, empty_past), compiler_options=small)
+        # Other backends may not know a CPU's option.
+        leave_aside = generator.compute_dtype is None and jax.default_backend() == "cpu"
+        small = runtime.without_onednn() if leave_aside else None
+        self._empty_past = compiled(partial(_applied, generator, empty_past))
         self._long_step = compiled(partial(_applied, generator, step))
         self._small_step = compiled(partial(_applied, generator, step), compiler_options=small)
 

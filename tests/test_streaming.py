@@ -28,14 +28,6 @@ def flag_is_known():
     return environment != {}
 
 
-def run_python(program, **environment):
-    """What a process that starts afresh prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=os.environ | environment, capture_output=True, text=True, check=True
-    )
-    return done.stdout
-
-
 def started(config, seed):
     """Random weights, loud enough for every edge to be heard."""
     params = jax.jit(build_generator(config).init)(jax.random.key(seed), jnp.zeros((1, 8, 80)))["params"]
@@ -113,13 +105,13 @@ def test_streams_of_any_chunks_and_weights_share_their_programs(vocoder, mel):
 
 @pytest.mark.skipif(not flag_is_known(), reason="XLA's CPU backend has no convolutions of oneDNN here")
 def test_small_steps_in_float32_leave_onednn_aside():
-    said = json.loads(run_python(ONEDNN_BY_STEP, XLA_FLAGS=f"{runtime.ONEDNN_FLAG}=true"))
-    assert said == {"float32": [False, False, False, False, True], "bfloat16": [True, True, True, True, True]}
+    environment = os.environ | {"XLA_FLAGS": f"{runtime.ONEDNN_FLAG}=true"}
+    done = subprocess.run([sys.executable, "-c", ONEDNN_BY_STEP], env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {"float32": [False, False, False, False, True], "bfloat16": [True, True, True, True, True]}
 
 
 ONEDNN_BY_STEP = """
-import json, jax, numpy as np
-from functools import partial
+import json, numpy as np
 from hifigan_jax.benchmark import random_params
 from hifigan_jax.config import load_config, packaged_config
 from hifigan_jax.streaming import STEPS, Place
