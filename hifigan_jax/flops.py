@@ -4,7 +4,9 @@ A compiler's own count is no yardstick: it counts the zeros that some forms mult
 of biases, activations and mels are left out; they are under one per cent.
 """
 
+import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -37,21 +39,40 @@ def training_step_flops(config: Config) -> int:
     return config.batch_size * (3 * generator + 9 * discriminator)
 
 
-def _count(module: nn.Module, example: jax.Array) -> int:
-    total = 0
+class Convolution(NamedTuple):
+    """One convolution of a model: where it is, what it takes, and how many operations one forward pass of it costs."""
+
+    name: str
+    x: tuple[int, int, int]  # [B, T_in, C_in]
+    kernel: tuple[int, int, int]  # [K, C_in / groups, C_out]
+    stride: int
+    dilation: int
+    groups: int
+    transposed: bool
+    operations: int
+
+
+def convolutions(module: nn.Module, example: jax.Array) -> list[Convolution]:
+    """Those that `module` applies to an input of this shape, in their order."""
+    found = []
 
     def intercept(call: Callable, arguments, options, context: nn.module.InterceptorContext):
-        nonlocal total
         y = call(*arguments, **options)
         layer = context.module
         if context.method_name == "__call__" and isinstance(layer, Conv | ConvTranspose | SpectralConv):
-            x = arguments[0]
-            rows_and_samples = x if isinstance(layer, ConvTranspose) else y
-            groups = getattr(layer, "groups", 1)
-            taps = layer.kernel_size * (x.shape[-1] // groups) * layer.features
-            total += 2 * taps * rows_and_samples.shape[0] * rows_and_samples.shape[1]
+            x, transposed = arguments[0], isinstance(layer, ConvTranspose)
+            dilation, groups = getattr(layer, "dilation", 1), getattr(layer, "groups", 1)
+            kernel = (layer.kernel_size, x.shape[-1] // groups, layer.features)
+            rows, samples, _ = (x if transposed else y).shape
+            operations = 2 * rows * samples * math.prod(kernel)
+            how = (layer.stride, dilation, groups, transposed)
+            found.append(Convolution("/".join(layer.path), x.shape, kernel, *how, operations))
         return y
 
     with nn.intercept_methods(intercept):
         jax.eval_shape(lambda: module.init(jax.random.key(0), example))
-    return total
+    return found
+
+
+def _count(module: nn.Module, example: jax.Array) -> int:
+    return sum(convolution.operations for convolution in convolutions(module, example))
