@@ -118,7 +118,7 @@ def test_a_disk_that_can_t_be_written_ends_it_in_one_line(weights, recordings, t
     assert "can't be written" in line
 
 
-def test_an_interrupt_leaves_no_half_written_file(weights, recordings, tmp_path, capfd, monkeypatch):
+def test_an_interrupt_leaves_no_half_written_file(weights, recordings, tmp_path, capfd, monkeypatch, request):
     write = soundfile.write
     interrupts = iter([signal.SIGINT])
 
@@ -129,6 +129,8 @@ def test_an_interrupt_leaves_no_half_written_file(weights, recordings, tmp_path,
             time.sleep(0.2)  # it hears of it while the file is being written
         write(path, *arguments, **keywords)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     infer(capfd, input_wavs_dir=recordings, output_dir=tmp_path / "before", checkpoint_file=weights)  # compiles
     monkeypatch.setattr(soundfile, "write", interrupted)
     code, printed, _ = infer(capfd, input_wavs_dir=recordings, output_dir=tmp_path / "out", checkpoint_file=weights)
