@@ -8,6 +8,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -18,6 +19,14 @@ PRECISION = lax.Precision.HIGHEST
 # computed one by one, which is faster from here on.
 _WIDEST_GROUP_IN_BLOCKS = 8
 _BLOCK = 8  # outputs
+
+# Where fewer products pay for the sums around them: groups with at least so many taps per phase of their stride, and one group
+# of 5 taps with at least so many channels in and out (C_in * C_out).
+_FEWEST_TAPS_OF_GROUPS = 11
+_TAPS_OF_WIDE, _NARROWEST_WIDE = 5, 2**18
+
+# The points of Toom-Cook's algorithm, beside infinity: small numbers and their inverses lose the fewest bits.
+_POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
 
 # The widest kernels of a backward pass (C_in * C_out) that the CPU still turns round in less time than it multiplies by them.
 _WIDEST_TURNED = 2**16
@@ -40,6 +49,8 @@ def conv1d(
         return _by_blocks(x, kernel, stride, padding, groups)
     if double:
         return _by_taps(x, kernel, stride, padding, dilation, groups)
+    if x.dtype == jnp.float32 and dilation == 1 and _few_products_pay(kernel, stride, groups):
+        return _by_few_products(x, kernel, stride, padding, groups)
     parts = zip(jnp.split(x, groups, axis=-1), jnp.split(kernel, groups, axis=-1), strict=True)
     return jnp.concatenate([_dense(*part, stride, padding, dilation) for part in parts], axis=-1)
 
@@ -154,20 +165,24 @@ def _by_taps(x, kernel, stride, padding, dilation, groups):
     return y.reshape(*y.shape[:2], channels)
 
 
+def _windows(x, padding, count, hop, length):
+    """Windows [B, count, length, C] that start `hop` apart, the first of them `padding` zeros before the data [B, T, C]."""
+    overlap = -(-length // hop)  # hops that one window spans
+    total = (count + overlap - 1) * hop
+    x = _padded(x, padding, max(total - x.shape[1] - padding, 0))[:, :total]
+    x = x.reshape(x.shape[0], count + overlap - 1, hop, x.shape[2])
+    return jnp.concatenate([x[:, i : i + count] for i in range(overlap)], axis=2)[:, :, :length]
+
+
 def _by_blocks(x, kernel, stride, padding, groups):
     """Outputs in blocks of 8 that share one window of inputs: a batched product with a block-Toeplitz matrix per group."""
     taps, width, channels = kernel.shape
     out_width = channels // groups
     length = (x.shape[1] + 2 * padding - taps) // stride + 1
     blocks = -(-length // _BLOCK)
-    hop = _BLOCK * stride
     window = (_BLOCK - 1) * stride + taps
-    overlap = -(-window // hop)  # hops that one window spans
 
-    end = max((blocks + overlap - 1) * hop - x.shape[1] - padding, 0)
-    x = jnp.pad(x, ((0, 0), (padding, end), (0, 0)))[:, : (blocks + overlap - 1) * hop]
-    x = x.reshape(x.shape[0], blocks + overlap - 1, hop, groups, width)
-    x = jnp.concatenate([x[:, i : i + blocks] for i in range(overlap)], axis=2)[:, :, :window]
+    x = _windows(x, padding, blocks, _BLOCK * stride, window).reshape(x.shape[0], blocks, window, groups, width)
     x = x.transpose(3, 0, 1, 2, 4).reshape(groups, -1, window * width)
 
     kernel = kernel.reshape(taps, width, groups, out_width).transpose(2, 0, 1, 3)
@@ -177,3 +192,59 @@ def _by_blocks(x, kernel, stride, padding, groups):
     y = jnp.matmul(x, toeplitz, precision=PRECISION)  # [groups, B * blocks, block * C_out / groups]
     y = y.reshape(groups, -1, blocks, _BLOCK, out_width).transpose(1, 2, 3, 0, 4)
     return y.reshape(-1, blocks * _BLOCK, channels)[:, :length]
+
+
+def _few_products_pay(kernel, stride, groups):
+    taps = kernel.shape[0]
+    if groups == 1:
+        return stride == 1 and taps == _TAPS_OF_WIDE and kernel[0].size >= _NARROWEST_WIDE
+    return -(-taps // stride) >= _FEWEST_TAPS_OF_GROUPS
+
+
+def _by_few_products(x, kernel, stride, padding, groups):
+    """Tiles of outputs by a fast bilinear algorithm: y = A ((G kernel) * (B x)) with one product of channels a row of B.
+
+    A stride is undone by taking its phases as channels. All three steps are linear, so that their own transposes are the
+    backward pass, with as few products.
+    """
+    rows, width, channels = x.shape[0], kernel.shape[1] * stride, kernel.shape[2]
+    length = (x.shape[1] + 2 * padding - kernel.shape[0]) // stride + 1
+    taps = -(-kernel.shape[0] // stride)
+    a, g, b = (jnp.asarray(matrix, x.dtype) for matrix in _bilinear_algorithm(taps))
+    outputs, size = a.shape[0], b.shape[1]
+    tiles = -(-length // outputs)
+
+    # Batch and groups stay dimensions of their own, so that a batch split over devices stays split.
+    x = _windows(x, padding, tiles, outputs * stride, size * stride)
+    x = x.reshape(rows, tiles, size, stride, groups, -1).transpose(2, 4, 0, 1, 3, 5).reshape(size, groups, rows, tiles, width)
+    kernel = _phases(kernel, stride).reshape(taps, stride, -1, groups, channels // groups)
+    kernel = kernel.transpose(0, 3, 1, 2, 4).reshape(taps, groups, width, -1)
+
+    x = jnp.einsum("pn,ngbti->pgbti", b, x, precision=PRECISION)
+    kernel = jnp.einsum("pk,kgio->pgio", g, kernel, precision=PRECISION)
+    y = jnp.einsum("pgbti,pgio->pgbto", x, kernel, precision=PRECISION)
+    y = jnp.einsum("mp,pgbto->mgbto", a, y, precision=PRECISION)
+    return y.transpose(2, 3, 0, 1, 4).reshape(rows, tiles * outputs, channels)[:, :length]
+
+
+def _bilinear_algorithm(taps):
+    """Matrices A [outputs, P], G [P, taps], B [P, outputs + taps - 1] of y = A ((G kernel) * (B x)), a cross-correlation.
+
+    Both kinds evaluate polynomials at points, multiply there and interpolate, transposed (Blahut, Fast Algorithms for Signal
+    Processing, 2010, chapter 5): Toom-Cook at real points for few taps; for many, where these would lose all precision, at the
+    roots of z^n = -1, which are pairs of complex numbers only, each pair in Gauss's 3 real products.
+    """
+    if taps == _TAPS_OF_WIDE:
+        size = len(_POINTS) + 1
+
+        def powers(count):
+            return np.concatenate([np.vander(_POINTS, count, increasing=True), np.eye(count)[-1:]])
+
+        return powers(size - taps + 1).T, powers(taps), np.linalg.inv(powers(size)).T
+
+    size = -(-(taps + 15) // 32) * 32  # a multiple of 32 with at least 16 outputs
+    exponents = np.arange(size)
+    powers = np.exp(1j * np.pi / size * (2 * exponents[: size // 2, None] + 1) * exponents)
+    a, g, b = 2 / size * powers[:, : size - taps + 1], powers[:, :taps], powers.conj()
+    split = [np.concatenate([part.real, part.imag, part.real + part.imag]) for part in (g, b)]
+    return np.concatenate([a.real + a.imag, a.imag - a.real, -a.imag]).T, *split
