@@ -214,7 +214,7 @@ def _by_few_products(x, kernel, stride, padding, groups):
     outputs, size = a.shape[0], b.shape[1]
     tiles = -(-length // outputs)
 
-    # Batch and groups stay dimensions of their own, so that a batch split over devices stays split.
+    # Batch, groups and tiles stay apart in all three sums: the products come out in the next one's order, with nothing moved.
     x = _windows(x, padding, tiles, outputs * stride, size * stride)
     x = x.reshape(rows, tiles, size, stride, groups, -1).transpose(2, 4, 0, 1, 3, 5).reshape(size, groups, rows, tiles, width)
     kernel = _phases(kernel, stride).reshape(taps, stride, -1, groups, channels // groups)
