@@ -49,8 +49,11 @@ def conv1d(
         return _by_blocks(x, kernel, stride, padding, groups)
     if double:
         return _by_taps(x, kernel, stride, padding, dilation, groups)
-    if x.dtype == jnp.float32 and dilation == 1 and _few_products_pay(kernel, stride, groups):
-        return _by_few_products(x, kernel, stride, padding, groups)
+    if x.dtype == jnp.float32 and dilation == 1:
+        if groups == 1 and stride == 1 and kernel.shape[0] == _TAPS_OF_WIDE and kernel[0].size >= _NARROWEST_WIDE:
+            return _by_toom_cook(x, kernel, padding)
+        if groups > 1 and -(-kernel.shape[0] // stride) >= _FEWEST_TAPS_OF_GROUPS:
+            return _by_spectra(x, kernel, stride, padding, groups)
     parts = zip(jnp.split(x, groups, axis=-1), jnp.split(kernel, groups, axis=-1), strict=True)
     return jnp.concatenate([_dense(*part, stride, padding, dilation) for part in parts], axis=-1)
 
@@ -194,54 +197,73 @@ def _by_blocks(x, kernel, stride, padding, groups):
     return y.reshape(-1, blocks * _BLOCK, channels)[:, :length]
 
 
-def _few_products_pay(kernel, stride, groups):
-    taps = kernel.shape[0]
-    if groups == 1:
-        return stride == 1 and taps == _TAPS_OF_WIDE and kernel[0].size >= _NARROWEST_WIDE
-    return -(-taps // stride) >= _FEWEST_TAPS_OF_GROUPS
+# Both of the following are fast bilinear algorithms, y = A ((G kernel) * (B x)) on tiles of outputs, with one product of channels
+# for every row of B (Blahut, Fast Algorithms for Signal Processing, 2010, chapter 5): polynomials evaluated at points, multiplied
+# there, interpolated, transposed. All three steps are linear, so that their own transposes are the backward pass, with as few
+# products.
 
 
-def _by_few_products(x, kernel, stride, padding, groups):
-    """Tiles of outputs by a fast bilinear algorithm: y = A ((G kernel) * (B x)) with one product of channels a row of B.
+def _by_toom_cook(x, kernel, padding):
+    """One group: few taps at real points, which would lose all precision for many. 8 products for 4 outputs of 5 taps."""
+    rows, channels = x.shape[0], kernel.shape[2]
+    length = x.shape[1] + 2 * padding - _TAPS_OF_WIDE + 1
+    a, g, b = _toom_cook(_TAPS_OF_WIDE)
+    outputs, size = len(a), len(b)
+    tiles = -(-length // outputs)
+    x = _padded(x, padding, (tiles - 1) * outputs + size - x.shape[1] - padding)
 
-    A stride is undone by taking its phases as channels. All three steps are linear, so that their own transposes are the
-    backward pass, with as few products.
-    """
+    # Sums of slices and plain products: a batched product would have every kernel turned round in memory on the way back.
+    xs = _combined(b, [x[:, i : i + (tiles - 1) * outputs + 1 : outputs] for i in range(size)])
+    ys = [jnp.matmul(one, other, precision=PRECISION) for one, other in zip(xs, _combined(g, kernel), strict=True)]
+    return jnp.stack(_combined(a, ys), axis=2).reshape(rows, -1, channels)[:, :length]
+
+
+def _by_spectra(x, kernel, stride, padding, groups):
+    """Groups of many taps: at the roots of z^n = -1. A stride is undone by taking its phases as channels."""
     rows, width, channels = x.shape[0], kernel.shape[1] * stride, kernel.shape[2]
     length = (x.shape[1] + 2 * padding - kernel.shape[0]) // stride + 1
     taps = -(-kernel.shape[0] // stride)
-    a, g, b = (jnp.asarray(matrix, x.dtype) for matrix in _bilinear_algorithm(taps))
+    a, g, b = (jnp.asarray(matrix, x.dtype) for matrix in _odd_spectrum(taps))
     outputs, size = a.shape[0], b.shape[1]
     tiles = -(-length // outputs)
 
-    # Batch, groups and tiles stay apart in all three sums: the products come out in the next one's order, with nothing moved.
     x = _windows(x, padding, tiles, outputs * stride, size * stride)
-    x = x.reshape(rows, tiles, size, stride, groups, -1).transpose(2, 4, 0, 1, 3, 5).reshape(size, groups, rows, tiles, width)
+    x = _moved(x.reshape(rows, tiles, size, stride, groups, -1), (2, 4, 0, 1, 3, 5)).reshape(size, groups, rows * tiles, width)
     kernel = _phases(kernel, stride).reshape(taps, stride, -1, groups, channels // groups)
-    kernel = kernel.transpose(0, 3, 1, 2, 4).reshape(taps, groups, width, -1)
+    kernel = _moved(kernel, (0, 3, 1, 2, 4)).reshape(taps, groups, width, -1)
 
-    x = jnp.einsum("pn,ngbti->pgbti", b, x, precision=PRECISION)
-    kernel = jnp.einsum("pk,kgio->pgio", g, kernel, precision=PRECISION)
-    y = jnp.einsum("pgbti,pgio->pgbto", x, kernel, precision=PRECISION)
-    y = jnp.einsum("mp,pgbto->mgbto", a, y, precision=PRECISION)
-    return y.transpose(2, 3, 0, 1, 4).reshape(rows, tiles * outputs, channels)[:, :length]
+    y = jnp.matmul(_rows_by(b, x), _rows_by(g, kernel), precision=PRECISION)
+    y = _rows_by(a, y).reshape(outputs, groups, rows, tiles, -1)
+    return _moved(y, (2, 3, 0, 1, 4)).reshape(rows, tiles * outputs, channels)[:, :length]
 
 
-def _bilinear_algorithm(taps):
-    """Matrices A [outputs, P], G [P, taps], B [P, outputs + taps - 1] of y = A ((G kernel) * (B x)), a cross-correlation.
+def _combined(matrix, parts):
+    """The rows of a small matrix as weighted sums of `parts`."""
+    return [sum(float(weight) * part for weight, part in zip(row, parts, strict=True) if weight) for row in matrix]
 
-    Both kinds evaluate polynomials at points, multiply there and interpolate, transposed (Blahut, Fast Algorithms for Signal
-    Processing, 2010, chapter 5): Toom-Cook at real points for few taps; for many, where these would lose all precision, at the
-    roots of z^n = -1, which are pairs of complex numbers only, each pair in Gauss's 3 real products.
-    """
-    if taps == _TAPS_OF_WIDE:
-        size = len(_POINTS) + 1
 
-        def powers(count):
-            return np.concatenate([np.vander(_POINTS, count, increasing=True), np.eye(count)[-1:]])
+def _rows_by(matrix, x):
+    """A matrix times the first axis of x."""
+    return jnp.matmul(matrix, x.reshape(x.shape[0], -1), precision=PRECISION).reshape(-1, *x.shape[1:])
 
-        return powers(size - taps + 1).T, powers(taps), np.linalg.inv(powers(size)).T
 
+def _moved(x, order):
+    """A transposition by itself: fused with a reshape, XLA's copy works out six indices for every number."""
+    return lax.optimization_barrier(x.transpose(order))
+
+
+def _toom_cook(taps):
+    """Matrices A [outputs, P], G [P, taps], B [P, outputs + taps - 1], P = outputs + taps - 1, of a cross-correlation."""
+    size = len(_POINTS) + 1
+
+    def powers(count):
+        return np.concatenate([np.vander(_POINTS, count, increasing=True), np.eye(count)[-1:]])
+
+    return powers(size - taps + 1).T, powers(taps), np.linalg.inv(powers(size)).T
+
+
+def _odd_spectrum(taps):
+    """The same with P = 3/2 (outputs + taps - 1): pairs of complex numbers, each in Gauss's 3 real products."""
     size = -(-(taps + 15) // 32) * 32  # a multiple of 32 with at least 16 outputs
     exponents = np.arange(size)
     powers = np.exp(1j * np.pi / size * (2 * exponents[: size // 2, None] + 1) * exponents)
