@@ -28,7 +28,7 @@ def hifigan_jax(options: argparse.Namespace, config: Config):
     from hifigan_jax import runtime
 
     synthesis = options.task == "synthesis"
-    runtime.prepare(compile_cache=False, onednn=synthesis or options.compute_dtype != "float32", keep=synthesis)
+    runtime.prepare(compile_cache=False, training=None if synthesis else options.compute_dtype)
     from hifigan_jax import benchmark
 
     if options.task == "synthesis":

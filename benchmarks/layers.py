@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hifigan_jax import runtime
 
-runtime.prepare(onednn=False, keep=False)
+runtime.prepare(training="float32")
 
 import flax.linen as nn  # noqa: E402
 import jax  # noqa: E402

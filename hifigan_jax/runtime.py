@@ -23,23 +23,28 @@ ONEDNN_SINCE = (0, 12)
 _M_MMAP_MAX, _M_TRIM_THRESHOLD, _M_ARENA_MAX = -4, -1, -8
 
 
-def prepare(compile_cache: bool = True, onednn: bool = True, keep: bool = True) -> None:
+def prepare(compile_cache: bool = True, training: str | None = None) -> None:
     """For programs, before anything imports jax (later it does nothing); what the environment already says is left alone.
 
-    With `compile_cache`, compiled programs are kept in `compile_cache_folder()`. `onednn` is for all but float32 training, whose
-    backward passes are faster without; `keep`, for synthesis: see `keep_memory`.
+    With `compile_cache`, compiled programs are kept in `compile_cache_folder()`. `training` is the type that a program
+    for training computes in; float32's backward passes are faster without oneDNN's convolutions.
     """
     if "jax" in sys.modules:
         return
-    if onednn:
+    if training != "float32":
         use_onednn(os.environ)
     if _onednn_is_asked_for():  # jaxlib 0.12 can't write programs that call it into any cache: nothing that a user could mend
         warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry .*MemoryError", UserWarning)
-    if keep:
-        keep_memory()
+    keep_memory(one_heap=not training)
     if compile_cache and "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := _private(compile_cache_folder())):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+    if training:
+        # A step's buffers, gigabytes in one block, come from the heap of the thread that runs it. The caller's grows as far as
+        # needed; those of jax's threads are too small for such a block, which would never be kept. There is no variable for this.
+        import jax
+
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 
 def use_onednn(environment: MutableMapping[str, str]) -> None:
@@ -55,14 +60,15 @@ def without_onednn() -> dict[str, bool] | None:
     return {ONEDNN_FLAG.removeprefix("--"): False} if _onednn_is_asked_for() else None
 
 
-def keep_memory() -> None:
+def keep_memory(one_heap: bool) -> None:
     """Tells glibc to keep what is freed: a program's buffers would else come anew from the kernel, page by page, each time.
 
-    Good for synthesis, where every call needs the same; training's threads would wait for each other at the one heap left.
+    With `one_heap`, for synthesis, whichever thread runs a call finds what the last one left; training's threads would wait for
+    each other there.
     """
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        for option, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_ARENA_MAX, 1)):
+        for option, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), *([(_M_ARENA_MAX, 1)] if one_heap else [])):
             libc.mallopt(option, value)
 
 

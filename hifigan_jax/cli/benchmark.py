@@ -36,7 +36,7 @@ def main(options: argparse.Namespace) -> int:
     overrides = {"compute_dtype": options.compute_dtype} | ({"batch_size": batch} if batch else {})
     config = load_config(options.config, overrides)
 
-    runtime.prepare(compile_cache=False, onednn=not training or config.compute_dtype != "float32", keep=not training)
+    runtime.prepare(compile_cache=False, training=config.compute_dtype if training else None)
     import jax  # starts here
 
     if options.devices:

@@ -54,7 +54,7 @@ def main(options: argparse.Namespace) -> int:
     finetune_from = flags.pop("finetune_from", None)
     config = load_config(path, flags)
 
-    runtime.prepare(compile_cache, onednn=config.compute_dtype != "float32", keep=False)
+    runtime.prepare(compile_cache, training=config.compute_dtype)
     from hifigan_jax.training.distributed import join_cluster  # jax starts here
     from hifigan_jax.training.loop import train
 
