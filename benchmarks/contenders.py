@@ -31,7 +31,7 @@ def hifigan_jax(options: argparse.Namespace, config: Config):
     runtime.prepare(compile_cache=False, training=None if synthesis else options.compute_dtype)
     from hifigan_jax import benchmark
 
-    if options.task == "synthesis":
+    if synthesis:
         return benchmark.synthesis(config, options.frames, options.batch_size)
     return benchmark.training(config)
 

@@ -27,7 +27,8 @@ def prepare(compile_cache: bool = True, training: str | None = None) -> None:
     """For programs, before anything imports jax (later it does nothing); what the environment already says is left alone.
 
     With `compile_cache`, compiled programs are kept in `compile_cache_folder()`. `training` is the type that a program
-    for training computes in; float32's backward passes are faster without oneDNN's convolutions.
+    for training computes in: float32's backward passes are faster without oneDNN's convolutions, and steps on CPUs run on the
+    thread that calls them.
     """
     if "jax" in sys.modules:
         return

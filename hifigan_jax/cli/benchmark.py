@@ -37,7 +37,7 @@ def main(options: argparse.Namespace) -> int:
     config = load_config(options.config, overrides)
 
     runtime.prepare(compile_cache=False, training=config.compute_dtype if training else None)
-    import jax  # starts here
+    import jax  # not before
 
     if options.devices:
         jax.config.update("jax_num_cpu_devices", options.devices)

@@ -54,8 +54,8 @@ def main(options: argparse.Namespace) -> int:
     finetune_from = flags.pop("finetune_from", None)
     config = load_config(path, flags)
 
-    runtime.prepare(compile_cache, training=config.compute_dtype)
-    from hifigan_jax.training.distributed import join_cluster  # jax starts here
+    runtime.prepare(compile_cache, training=config.compute_dtype)  # jax is loaded from here on
+    from hifigan_jax.training.distributed import join_cluster
     from hifigan_jax.training.loop import train
 
     join_cluster(os.environ)
