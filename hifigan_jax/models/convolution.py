@@ -20,13 +20,16 @@ PRECISION = lax.Precision.HIGHEST
 _WIDEST_GROUP_IN_BLOCKS = 8
 _BLOCK = 8  # outputs
 
-# Where fewer products pay for the sums around them: groups with at least so many taps per phase of their stride, and one group
-# of 5 taps with at least so many channels in and out (C_in * C_out).
+# Where fewer products pay for the sums around them: groups with at least so many taps per phase of their stride; one group of 5
+# taps with at least so many channels in and out (C_in * C_out); one group of at least so many taps, channels and samples.
 _FEWEST_TAPS_OF_GROUPS = 11
 _TAPS_OF_WIDE, _NARROWEST_WIDE = 5, 2**18
+_FEWEST_TAPS_OF_LONG, _NARROWEST_LONG, _SHORTEST_LONG = 7, 2**12, 256
 
-# The points of Toom-Cook's algorithm, beside infinity: small numbers and their inverses lose the fewest bits.
+# The points of Toom-Cook's algorithm, beside infinity: small numbers and their inverses lose the fewest bits. Chunks of 4 taps do
+# without the last.
 _POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
+_TILE = 4  # outputs
 
 # The widest kernels of a backward pass (C_in * C_out) that the CPU still turns round in less time than it multiplies by them.
 _WIDEST_TURNED = 2**16
@@ -51,7 +54,7 @@ def conv1d(
         return _by_taps(x, kernel, stride, padding, dilation, groups)
     if x.dtype == jnp.float32 and dilation == 1:
         if groups == 1 and stride == 1 and kernel.shape[0] == _TAPS_OF_WIDE and kernel[0].size >= _NARROWEST_WIDE:
-            return _by_toom_cook(x, kernel, padding)
+            return _by_toom_cook(x, kernel, padding, dilation)
         if groups > 1 and -(-kernel.shape[0] // stride) >= _FEWEST_TAPS_OF_GROUPS:
             return _by_spectra(x, kernel, stride, padding, groups)
     parts = zip(jnp.split(x, groups, axis=-1), jnp.split(kernel, groups, axis=-1), strict=True)
@@ -100,17 +103,29 @@ def _kept_fast(x, kernel, stride, padding, dilation):
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _dense(x, kernel, stride, padding, dilation):
-    """The same, with a backward pass for CPUs: XLA's own is up to 40 times slower."""
+    """The same, long ones with fewer products, and with a backward pass for CPUs: XLA's own is up to 40 times slower."""
+    if stride == 1 and _is_long(x, kernel):
+        return _by_toom_cook(x, kernel, padding, dilation)
     return _kept_fast(x, kernel, stride, padding, dilation)
 
 
+def _is_long(x, kernel):
+    """Whether fewer products pay for the sums around them."""
+    shape = kernel.shape[0], kernel[0].size, x.shape[1]
+    fewest = _FEWEST_TAPS_OF_LONG, _NARROWEST_LONG, _SHORTEST_LONG
+    return x.dtype == jnp.float32 and all(size >= least for size, least in zip(shape, fewest, strict=True))
+
+
 def _dense_forward(x, kernel, stride, padding, dilation):
-    return _kept_fast(x, kernel, stride, padding, dilation), (x, kernel)
+    return _dense(x, kernel, stride, padding, dilation), (x, kernel)
 
 
 def _dense_backward(stride, padding, dilation, saved, dy):
     x, kernel = saved
     (dkernel,) = jax.linear_transpose(lambda kernel: _kept_fast(x, kernel, stride, padding, dilation), kernel)(dy)
+    further = dilation * (kernel.shape[0] - 1) - padding
+    if stride == 1 and _is_long(dy, kernel) and further >= 0:
+        return _by_toom_cook(dy, kernel[::-1].swapaxes(1, 2), further, dilation), dkernel
     if dilation > 1:
         (dx,) = jax.linear_transpose(lambda x: _kept_fast(x, kernel, stride, padding, dilation), x)(dy)
         return dx, dkernel
@@ -203,18 +218,31 @@ def _by_blocks(x, kernel, stride, padding, groups):
 # products.
 
 
-def _by_toom_cook(x, kernel, padding):
-    """One group: few taps at real points, which would lose all precision for many. 8 products for 4 outputs of 5 taps."""
-    rows, channels = x.shape[0], kernel.shape[2]
-    length = x.shape[1] + 2 * padding - _TAPS_OF_WIDE + 1
-    a, g, b = _toom_cook(_TAPS_OF_WIDE)
-    outputs, size = len(a), len(b)
-    tiles = -(-length // outputs)
-    x = _padded(x, padding, (tiles - 1) * outputs + size - x.shape[1] - padding)
+def _by_toom_cook(x, kernel, padding, dilation):
+    """One group: few taps at a time at real points, which would lose all precision for many.
 
+    4 outputs of 5 taps take 8 products. More taps go in chunks of 4 that share one B x: 7 products a chunk, which are 7
+    convolutions over the tiles with a tap for each chunk. A dilation d makes d samples one, of d times the channels, until the
+    products.
+    """
+    taps, width, channels = kernel.shape
+    rows, length = x.shape[0], x.shape[1] + 2 * padding - dilation * (taps - 1)
+    chunk = _TAPS_OF_WIDE if taps == _TAPS_OF_WIDE else 4
+    chunks = -(-taps // chunk)
+    a, g, b = _toom_cook(chunk)
+    tiles = -(-length // (_TILE * dilation))
+    windows = tiles + chunks - 1
+
+    x = _padded(x, padding, (windows + 1) * _TILE * dilation - x.shape[1] - padding)
+    x = x.reshape(rows, windows + 1, _TILE, dilation * width)
+    kernel = _padded(kernel[None], 0, chunks * chunk - taps).reshape(chunks, chunk, width, channels)
     # Sums of slices and plain products: a batched product would have every kernel turned round in memory on the way back.
-    xs = _combined(b, [x[:, i : i + (tiles - 1) * outputs + 1 : outputs] for i in range(size)])
-    ys = [jnp.matmul(one, other, precision=PRECISION) for one, other in zip(xs, _combined(g, kernel), strict=True)]
+    xs = _combined(b, [x[:, i // _TILE : i // _TILE + windows, i % _TILE] for i in range(len(b))])
+    ys = []
+    for one, other in zip(xs, _combined(g, kernel.swapaxes(0, 1)), strict=True):
+        one = one.reshape(rows, windows * dilation, width)
+        y = jnp.matmul(one, other[0], precision=PRECISION) if chunks == 1 else _kept_fast(one, other, 1, 0, dilation)
+        ys.append(y.reshape(rows, tiles, dilation * channels))
     return jnp.stack(_combined(a, ys), axis=2).reshape(rows, -1, channels)[:, :length]
 
 
@@ -253,13 +281,13 @@ def _moved(x, order):
 
 
 def _toom_cook(taps):
-    """Matrices A [outputs, P], G [P, taps], B [P, outputs + taps - 1], P = outputs + taps - 1, of a cross-correlation."""
-    size = len(_POINTS) + 1
+    """Matrices A [_TILE, P], G [P, taps], B [P, P], P = _TILE + taps - 1, of a cross-correlation."""
+    size = _TILE + taps - 1
 
     def powers(count):
-        return np.concatenate([np.vander(_POINTS, count, increasing=True), np.eye(count)[-1:]])
+        return np.concatenate([np.vander(_POINTS[: size - 1], count, increasing=True), np.eye(count)[-1:]])
 
-    return powers(size - taps + 1).T, powers(taps), np.linalg.inv(powers(size)).T
+    return powers(_TILE).T, powers(taps), np.linalg.inv(powers(size)).T
 
 
 def _odd_spectrum(taps):
