@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 ONEDNN_FLAG = "--xla_cpu_experimental_onednn_custom_call"
 ONEDNN_SINCE = (0, 12)
 
-# Of glibc's mallopt: how many blocks may be mapped singly, how much may lie free at the heap's end, how many heaps there may be.
+# Of glibc's mallopt: how many blocks may be mapped singly, how much may lie free at the heap's end (-1: any amount, where 2 GB would be
+# the most that an int can say), how many heaps there may be.
 _M_MMAP_MAX, _M_TRIM_THRESHOLD, _M_ARENA_MAX = -4, -1, -8
 
 
@@ -69,7 +70,7 @@ def keep_memory(one_heap: bool) -> None:
     """
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        for option, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), *([(_M_ARENA_MAX, 1)] if one_heap else [])):
+        for option, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), *([(_M_ARENA_MAX, 1)] if one_heap else [])):
             libc.mallopt(option, value)
 
 

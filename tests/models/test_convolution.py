@@ -49,6 +49,10 @@ CASES = {  # in, out, taps, stride, padding, dilation, groups, length
     "few_products_stride_4": (8, 48, 41, 4, 20, 1, 4, 203),
     "few_products_shorter_than_kernel": (8, 48, 41, 2, 20, 1, 4, 3),
     "few_products_wide": (512, 512, 5, 1, 2, 1, 1, 18),
+    "long": (64, 72, 7, 1, 3, 1, 1, 259),
+    "long_dilated": (64, 64, 11, 1, 15, 3, 1, 301),
+    "long_shortened": (64, 64, 8, 1, 0, 5, 1, 300),
+    "long_lengthened": (64, 64, 7, 1, 20, 1, 1, 256),
     "fully_padded": (6, 10, 2, 1, 1, 1, 1, 12),
 }
 
