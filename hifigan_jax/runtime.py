@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 ONEDNN_FLAG = "--xla_cpu_experimental_onednn_custom_call"
 ONEDNN_SINCE = (0, 12)
 
-# Of glibc's mallopt: how many blocks may be mapped singly, how much may lie free at the heap's end (-1: any amount, where 2 GB would be
-# the most that an int can say), how many heaps there may be.
+# Of glibc's mallopt: how many blocks may be mapped singly, how much may lie free at the heap's end (-1: any amount; an int could
+# say 2 GB at most), how many heaps there may be.
 _M_MMAP_MAX, _M_TRIM_THRESHOLD, _M_ARENA_MAX = -4, -1, -8
 
 

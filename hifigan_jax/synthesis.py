@@ -198,8 +198,9 @@ class Vocoder:
 
     def _plan(self, frames: int, alone: int | None) -> list[Window]:
         context = self._generator.context_frames
-        windows = CPU_WINDOWS if jax.default_backend() == "cpu" else WINDOWS
-        sizes = tuple(size * -(-context // _USUAL_CONTEXT) for size in windows)
+        windows, step = (CPU_WINDOWS, self._generator.tile_frames) if jax.default_backend() == "cpu" else (WINDOWS, 1)
+        sizes = (size * -(-context // _USUAL_CONTEXT) - 2 * context for size in windows)
+        sizes = tuple(2 * context + -(-size // step) * step for size in sizes)  # so that windows start at multiples of `step`
         if alone is not None and frames <= _LONGEST_SINGLE:
             step = max(_SINGLE_STEP, 2 ** (frames.bit_length() - 5))
             sizes = (*sizes, -(-frames // step) * step)

@@ -1,8 +1,9 @@
 """How an utterance of any length is cut into windows of a few fixed sizes that give exactly what the whole utterance gives.
 
 A generator's output depends on `context` frames on either side. So neighbouring windows overlap, and what lies within `context`
-frames of an inner edge is thrown away; the first and the last window touch the utterance's true edges, where the generator pads
-with zeros as it would for the whole. An utterance shorter than a window is masked instead (the generator's `lengths`).
+frames of an inner edge is thrown away; the first window touches the utterance's true edge, where the generator pads with zeros as
+it would for the whole. A window that reaches beyond the end is masked there instead (the generator's `lengths`). Every window
+starts a sum of `size - 2 context` frames from the first.
 """
 
 import itertools
@@ -31,9 +32,9 @@ def plan_windows(frames: int, context: int, sizes: tuple[int, ...]) -> list[Wind
     counts, chosen = min(itertools.chain(masked, covers), key=cost)
     windows, position = [], 0
     for size in itertools.chain(*([size] * n for n, size in zip(counts, chosen, strict=True))):
-        start = max(min(position - context, frames - size), 0)
+        start = max(position - context, 0)
         end = frames if start + size >= frames else start + size - context
-        windows.append(Window(start, size, min(size, frames), position, end))
+        windows.append(Window(start, size, min(size, frames - start), position, end))
         position = end
     return windows
 

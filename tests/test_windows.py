@@ -51,10 +51,19 @@ def test_windows_stay_inside_the_utterance_and_keep_what_they_hold(plan):
 
 @given(plans())
 @any_plan
-def test_only_a_lone_window_is_longer_than_what_it_holds(plan):
-    windows = plan_windows(*plan)
-    for window in windows:
-        assert window.length == window.size or (len(windows) == 1 and window.length == plan[0] < window.size)
+def test_only_the_last_window_is_longer_than_what_it_holds(plan):
+    *others, last = plan_windows(*plan)
+    assert all(window.length == window.size for window in others)
+    assert last.start + last.length == plan[0]
+
+
+@given(plans())
+@any_plan
+def test_windows_start_after_sums_of_what_the_sizes_keep(plan):
+    context, start = plan[1], 0
+    for window in plan_windows(*plan):
+        assert window.start == start
+        start += window.size - 2 * context
 
 
 @given(plans())
@@ -85,7 +94,7 @@ def test_the_order_of_the_sizes_does_not_matter(plan):
     [
         (1, [Window(0, 10, 1, 0, 1)]),
         (10, [Window(0, 10, 10, 0, 10)]),
-        (11, [Window(0, 10, 10, 0, 8), Window(1, 10, 10, 8, 11)]),
+        (11, [Window(0, 10, 10, 0, 8), Window(6, 10, 5, 8, 11)]),
         (16, [Window(0, 10, 10, 0, 8), Window(6, 10, 10, 8, 16)]),
         (18, [Window(0, 30, 18, 0, 18)]),
         (30, [Window(0, 30, 30, 0, 30)]),

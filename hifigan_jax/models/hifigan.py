@@ -1,6 +1,8 @@
 """The HiFi-GAN generator (Kong et al. 2020, section 2.2): mel [B, F, M] -> audio [B, F * hop]."""
 
+import itertools
 import math
+import operator
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
@@ -9,6 +11,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
+from hifigan_jax.models.convolution import TILE
 from hifigan_jax.models.layers import Conv, ConvTranspose
 
 SLOPE = 0.1
@@ -158,6 +161,13 @@ class HiFiGAN(nn.Module):
             first = -((kernel_size - 1 - padding - (first - self._reach)) // stride)
             last = (last + self._reach + padding) // stride
         return max(3 - first, last + 3)
+
+    @property
+    def tile_frames(self) -> int:
+        """Stretches of frames that start at multiples of it are computed alike: on CPUs, the same sums in the same order."""
+        tile = TILE * math.lcm(*itertools.chain(*self.resblock_dilation_sizes))
+        rates = itertools.accumulate(self.upsample_rates, operator.mul)
+        return math.lcm(*(tile // math.gcd(tile, rate) for rate in rates))
 
 
 class Mask:

@@ -49,10 +49,10 @@ CASES = {  # in, out, taps, stride, padding, dilation, groups, length
     "few_products_stride_4": (8, 48, 41, 4, 20, 1, 4, 203),
     "few_products_shorter_than_kernel": (8, 48, 41, 2, 20, 1, 4, 3),
     "few_products_wide": (512, 512, 5, 1, 2, 1, 1, 18),
-    "long": (64, 72, 7, 1, 3, 1, 1, 259),
-    "long_dilated": (64, 64, 11, 1, 15, 3, 1, 301),
-    "long_shortened": (64, 64, 8, 1, 0, 5, 1, 300),
-    "long_lengthened": (64, 64, 7, 1, 20, 1, 1, 256),
+    "long": (100, 100, 7, 1, 3, 1, 1, 259),
+    "long_dilated": (80, 80, 11, 1, 15, 3, 1, 301),
+    "long_shortened": (100, 100, 8, 1, 0, 5, 1, 300),
+    "long_lengthened": (100, 100, 7, 1, 20, 1, 1, 256),
     "fully_padded": (6, 10, 2, 1, 1, 1, 1, 12),
 }
 
@@ -89,6 +89,13 @@ def test_every_form_has_the_gradients_of_the_library(case):
     library = gradients(lambda x, kernel: convolution._by_library(x, kernel, *options.values()))
     for mine, theirs in zip(ours, library, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-5 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("case", [CASES[name] for name in CASES if name.startswith("long")], indirect=True)
+def test_long_convolutions_are_convolutions_over_tiles(case):
+    x, kernel, options = case
+    program = jax.make_jaxpr(lambda x, kernel: convolution.conv1d(x, kernel, **options))(x, kernel)
+    assert str(program).count("= conv_general_dilated") == (8 if jax.default_backend() == "cpu" else 1)
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="other backends have the library's form alone")

@@ -1,4 +1,5 @@
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +8,7 @@ import pytest
 
 from hifigan_jax.config import load_config, packaged_config
 from hifigan_jax.models import build_generator
+from hifigan_jax.models.convolution import TILE
 from hifigan_jax.models.hifigan import HiFiGAN
 from hifigan_jax.models.layers import fold_norms
 
@@ -73,6 +75,13 @@ def test_context_frames_is_the_receptive_field_to_the_frame(generator):
     assert reached.min() >= 1
     assert reached.max() <= 2 * context + 1
     assert reached.min() == 1 or reached.max() == 2 * context + 1, "a smaller context would do"
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_tiles_lie_alike_after_tile_frames(generator):
+    for rate in np.cumprod(generator.upsample_rates):
+        for dilation in itertools.chain(*generator.resblock_dilation_sizes):
+            assert generator.tile_frames * rate % (TILE * dilation) == 0
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
