@@ -148,8 +148,8 @@ class Vocoder:
     def stream(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Yields the audio of a natural-log mel that arrives in chunks (M, F_i), each piece as soon as it can be known.
 
-        Together they are what `decode` gives for the whole mel. A frame's audio is known when `lookahead_frames` more have come,
-        or none are to come. Raises DataError for what is no mel, once its turn comes.
+        Together they are what `decode` gives for the whole mel, to float32's rounding. A frame's audio is known when
+        `lookahead_frames` more have come, or none are to come. Raises DataError for what is no mel, once its turn comes.
         """
         mels = (self.utterance_of_mel(np.asarray(chunk).T).mel for chunk in chunks)
         return self._streamer(self._params, mels)
