@@ -222,7 +222,7 @@ def _by_blocks(x, kernel, stride, padding, groups):
 
 
 def _by_toom_cook(x, kernel, padding, dilation):
-    """One group: few taps at a time at real points, which would lose all precision for many.
+    """One group: few taps at a time, at points that would lose all precision for many.
 
     4 outputs of 5 taps take 8 products. More taps go in chunks of 4 that share one B x: 8 products a chunk, which are 8
     convolutions over the tiles with a tap for each chunk. A dilation d makes d samples one, of d times the channels, until the
