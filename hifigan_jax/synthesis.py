@@ -1,5 +1,6 @@
 """Mels or recordings -> audio, in fixed-size windows that share batches: exact, few compilations, bounded memory."""
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -19,10 +20,9 @@ from hifigan_jax.mel import LogMel, MelSettings, input_mel, log_mel_of_padded, r
 from hifigan_jax.models import build_generator
 from hifigan_jax.models.layers import fold_norms
 from hifigan_jax.streaming import Streamer
-from hifigan_jax.windows import Window, plan_windows
+from hifigan_jax.windows import Piece, lay
 
-WINDOWS = (128, 512)  # frames; larger for generators that look further than usual
-CPU_WINDOWS = (96, 384)  # longer ones leave the cache
+WINDOW, CPU_WINDOW = 512, 384  # frames, more for generators that look further than usual; on CPUs longer ones leave the cache
 _USUAL_CONTEXT = 16  # frames
 _LONGEST_SINGLE = 1024  # a lone utterance up to this many frames gets a window of its own size, rounded up to
 _SINGLE_STEP = 8  # or, for longer ones, a 16th of itself at most: every size is a program
@@ -39,10 +39,14 @@ class MelUtterance(NamedTuple):
         """Mel frames."""
         return self.mel.shape[0]
 
-    def row(self, window: Window, settings: MelSettings) -> np.ndarray:
-        """The window's mel [size, M]; zeros beyond the end, where the generator masks."""
-        mel = self.mel[window.start : window.start + window.size]
-        return np.pad(mel, ((0, window.size - mel.shape[0]), (0, 0)))
+    @staticmethod
+    def empty_row(size: int, settings: MelSettings) -> np.ndarray:
+        """A window [size, M]."""
+        return np.zeros((size, settings.num_mels), np.float32)
+
+    def lay(self, piece: Piece, row: np.ndarray, settings: MelSettings) -> None:
+        """Puts the piece's mel in its place."""
+        row[piece.at : piece.at + piece.stop - piece.start] = self.mel[piece.start : piece.stop]
 
 
 class AudioUtterance(NamedTuple):
@@ -51,12 +55,16 @@ class AudioUtterance(NamedTuple):
     padded: np.ndarray
     frames: int
 
-    def row(self, window: Window, settings: MelSettings) -> np.ndarray:
-        """The samples that the window's mel depends on."""
-        start = window.start * settings.hop_size
-        size = (window.size - 1) * settings.hop_size + settings.n_fft
-        samples = self.padded[start : start + size]
-        return np.pad(samples, (0, size - samples.size))
+    @staticmethod
+    def empty_row(size: int, settings: MelSettings) -> np.ndarray:
+        """The samples [T] that the mel of a window depends on."""
+        return np.zeros((size - 1) * settings.hop_size + settings.n_fft, np.float32)
+
+    def lay(self, piece: Piece, row: np.ndarray, settings: MelSettings) -> None:
+        """Puts the samples that the piece's mel depends on in their place."""
+        at, start = piece.at * settings.hop_size, piece.start * settings.hop_size
+        size = (piece.stop - piece.start - 1) * settings.hop_size + settings.n_fft
+        row[at : at + size] = self.padded[start : start + size]
 
 
 Utterance = MelUtterance | AudioUtterance
@@ -180,64 +188,88 @@ class Vocoder:
         """
         utterances = iter(utterances)
         ahead = list(itertools.islice(utterances, 2))
-        alone = ahead[0][1].frames if len(ahead) == 1 else None
-        jobs, queues, in_flight = {}, defaultdict(list), deque()
+        size = self._window_size(ahead[0][1].frames if len(ahead) == 1 else None)
+        jobs, in_flight = {}, deque()
+        batches, free = defaultdict(list), defaultdict(int)  # by kind: rows to be filled, and from where on the last one is free
         for key, utterance in itertools.chain(ahead, utterances):
-            windows = self._plan(utterance.frames, alone)
-            jobs[key] = _Job(np.zeros(utterance.frames * self.hop_size, np.float32), len(windows))
-            for window in windows:
-                queue = queues[type(utterance), window.size]
-                queue.append((key, window, utterance.row(window, self.settings)))
-                if len(queue) == self._rows(window.size):
-                    in_flight.append(self._dispatch(type(utterance), queues.pop((type(utterance), window.size))))
+            kind = type(utterance)
+            pieces, free[kind] = lay(utterance.frames, free[kind], size, **self._spacing)
+            jobs[key] = _Job(np.zeros(utterance.frames * self.hop_size, np.float32), len(pieces))
+            for piece in pieces:
+                if piece.at == 0:
+                    if len(batches[kind]) == self._rows(size):
+                        in_flight.append(self._dispatch(kind, batches.pop(kind), size))
+                    batches[kind].append(_Row([], kind.empty_row(size, self.settings), np.zeros(size, bool)))
+                batches[kind][-1].add(key, utterance, piece, self.settings)
                 while len(in_flight) > _IN_FLIGHT:
                     yield from self._collect(in_flight.popleft(), jobs)
-        in_flight.extend(self._dispatch(kind, rows) for (kind, _), rows in queues.items())
+        in_flight.extend(self._dispatch(kind, rows, size) for kind, rows in batches.items())
         for batch in in_flight:
             yield from self._collect(batch, jobs)
 
-    def _plan(self, frames: int, alone: int | None) -> list[Window]:
+    @functools.cached_property
+    def _spacing(self) -> dict[str, int]:
+        """How pieces lie in a window, in frames: see `lay`."""
         context = self._generator.context_frames
-        windows, step = (CPU_WINDOWS, self._generator.tile_frames) if jax.default_backend() == "cpu" else (WINDOWS, 1)
-        sizes = (size * -(-context // _USUAL_CONTEXT) - 2 * context for size in windows)
-        sizes = tuple(2 * context + -(-size // step) * step for size in sizes)  # so that windows start at multiples of `step`
-        if alone is not None and frames <= _LONGEST_SINGLE:
-            step = max(_SINGLE_STEP, 2 ** (frames.bit_length() - 5))
-            sizes = (*sizes, -(-frames // step) * step)
-        return plan_windows(frames, context, sizes)
+        beyond = -(-(self.settings.n_fft - self.hop_size) // self.hop_size)  # a piece's samples reach beyond its frames
+        step = self._generator.tile_frames if jax.default_backend() == "cpu" else 1
+        return {"context": context, "gap": max(context, beyond), "step": step}
+
+    def _window_size(self, alone: int | None) -> int:
+        """Frames of a window: those of an utterance that is alone, if it is not too long."""
+        if alone is not None and alone <= _LONGEST_SINGLE:
+            step = max(_SINGLE_STEP, 2 ** (alone.bit_length() - 5))
+            return -(-alone // step) * step
+        context, step = self._spacing["context"], self._spacing["step"]
+        size = CPU_WINDOW if jax.default_backend() == "cpu" else WINDOW
+        kept = size * -(-context // _USUAL_CONTEXT) - 2 * context
+        return 2 * context + -(-kept // step) * step
 
     def _rows(self, size: int) -> int:
         """Rows per batch: one a device on CPU, where a larger batch only leaves the cache; about 8,000 frames elsewhere."""
         per_device = 1 if jax.default_backend() == "cpu" else max(8192 // size, 1)
         return per_device * self._devices
 
-    def _dispatch(self, kind: type, rows: list[tuple[Hashable, Window, np.ndarray]]):
-        size = rows[0][1].size
-        full, needed = self._rows(size), self._devices * 2 ** math.ceil(math.log2(len(rows) / self._devices))
-        missing = min(full, max(needed, self._devices)) - len(rows)  # a last batch is filled up to a power of two
-        inputs = np.stack([row for _, _, row in rows] + [np.zeros_like(rows[0][2])] * missing)
-        lengths = np.array([window.length for _, window, _ in rows] + [0] * missing, np.int32)
-        inputs, lengths = jax.device_put((inputs, lengths), self._split)
-        return self._programs[kind](self._params, inputs, lengths), rows
+    def _dispatch(self, kind: type, rows: list["_Row"], size: int):
+        needed = self._devices * 2 ** math.ceil(math.log2(len(rows) / self._devices))
+        missing = min(self._rows(size), max(needed, self._devices)) - len(rows)  # a last batch is filled up to a power of two
+        batch = rows + [_Row([], np.zeros_like(rows[0].inputs), np.zeros_like(rows[0].exists))] * missing
+        inputs, exists = (np.stack(arrays) for arrays in zip(*((row.inputs, row.exists) for row in batch), strict=True))
+        inputs, exists = jax.device_put((inputs, exists), self._split)
+        return self._programs[kind](self._params, inputs, exists), rows
 
     def _collect(self, batch, jobs: dict[Hashable, "_Job"]) -> Iterator[tuple[Hashable, np.ndarray]]:
         audio, rows = batch
-        for samples, (key, window, _) in zip(np.asarray(audio), rows, strict=False):
-            job = jobs[key]
-            first, last = ((frame - window.start) * self.hop_size for frame in (window.keep_from, window.keep_to))
-            job.audio[window.keep_from * self.hop_size : window.keep_to * self.hop_size] = samples[first:last]
-            job.missing -= 1
-            if not job.missing:
-                yield key, jobs.pop(key).audio
+        for samples, row in zip(np.asarray(audio), rows, strict=False):
+            for key, piece in row.pieces:
+                job = jobs[key]
+                first, last = (piece.at + frame - piece.start for frame in (piece.keep_from, piece.keep_to))
+                kept = samples[first * self.hop_size : last * self.hop_size]
+                job.audio[piece.keep_from * self.hop_size : piece.keep_to * self.hop_size] = kept
+                job.missing -= 1
+                if not job.missing:
+                    yield key, jobs.pop(key).audio
 
-    def _from_mel(self, params, mel, lengths):
-        return self._generator.apply({"params": params}, mel, lengths)
+    def _from_mel(self, params, mel, exists):
+        return self._generator.apply({"params": params}, mel, exists)
 
-    def _from_audio(self, params, padded, lengths):
-        return self._from_mel(params, log_mel_of_padded(padded, self.settings), lengths)
+    def _from_audio(self, params, padded, exists):
+        return self._from_mel(params, log_mel_of_padded(padded, self.settings), exists)
 
 
+@dataclasses.dataclass
 class _Job:
-    def __init__(self, audio: np.ndarray, missing: int):
-        self.audio, self.missing = audio, missing
+    audio: np.ndarray
+    missing: int  # pieces
+
+
+class _Row(NamedTuple):
+    pieces: list[tuple[Hashable, Piece]]
+    inputs: np.ndarray
+    exists: np.ndarray  # frames
+
+    def add(self, key: Hashable, utterance: Utterance, piece: Piece, settings: MelSettings) -> None:
+        self.pieces.append((key, piece))
+        utterance.lay(piece, self.inputs, settings)
+        self.exists[piece.at : piece.at + piece.stop - piece.start] = True
 

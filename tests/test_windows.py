@@ -1,115 +1,86 @@
-import tracemalloc
-
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hifigan_jax.windows import Window, plan_windows
+from hifigan_jax.windows import Piece, lay
 
 
 @st.composite
-def plans(draw):
-    context = draw(st.integers(0, 40))
-    sizes = draw(st.lists(st.integers(2 * context + 1, 2 * context + 600), min_size=1, max_size=3))
-    return draw(st.integers(1, 5000 if min(sizes) > 2 * context + 30 else 300)), context, tuple(sizes)
+def layouts(draw):
+    """Utterances' frames, and how they are to be laid."""
+    context, step = draw(st.integers(0, 40)), draw(st.integers(1, 15))
+    size = 2 * context + step * draw(st.integers(1, 40))
+    frames = draw(st.lists(st.integers(1, 5 * size if size > 2 * context + 30 else 300), min_size=1, max_size=20))
+    return frames, {"size": size, "context": context, "gap": draw(st.integers(context, context + 5)), "step": step}
 
 
-def cost(windows):
-    return sum(window.size for window in windows)
+def laid(frames, options):
+    """(utterance, piece) in their order."""
+    at, found = 0, []
+    for number, count in enumerate(frames):
+        pieces, at = lay(count, at, **options)
+        found += [(number, piece) for piece in pieces]
+    return found
 
 
-def cover_by_one_size(frames, context, size):
-    """Frames computed where every window has this size: one, masked, or as many as cover with overlaps of 2 context."""
-    return size if size >= frames else -(-(frames - 2 * context) // (size - 2 * context)) * size
+any_layout = settings(max_examples=150, deadline=None)
+USUAL = {"size": 386, "context": 13, "gap": 13, "step": 15}
 
 
-any_plan = settings(max_examples=150, deadline=None)
+@given(layouts())
+@example(([1, 5000, 386, 360, 387, 373], USUAL))
+@any_layout
+def test_every_frame_is_kept_exactly_once_in_order(layout):
+    frames, options = layout
+    position = [0] * len(frames)
+    for number, piece in laid(*layout):
+        assert piece.keep_from == position[number] < piece.keep_to
+        position[number] = piece.keep_to
+    assert position == frames
 
 
-@given(plans())
-@example((5000, 13, (128, 512)))
-@example((100, 13, (128, 512, 128)))
-@any_plan
-def test_every_frame_is_kept_exactly_once(plan):
-    position = 0
-    for window in plan_windows(*plan):
-        assert window.keep_from == position < window.keep_to
-        position = window.keep_to
-    assert position == plan[0]
+@given(layouts())
+@any_layout
+def test_pieces_hold_what_they_keep_and_context_from_every_inner_edge(layout):
+    frames, options = layout
+    for number, piece in laid(*layout):
+        assert piece.start <= piece.keep_from < piece.keep_to <= piece.stop <= frames[number]
+        assert piece.start == 0 or piece.keep_from - piece.start >= options["context"]
+        assert piece.stop == frames[number] or piece.stop - piece.keep_to >= options["context"]
 
 
-@given(plans())
-@any_plan
-def test_windows_stay_inside_the_utterance_and_keep_what_they_hold(plan):
-    frames, _, sizes = plan
-    for window in plan_windows(*plan):
-        assert window.size in sizes
-        assert window.start >= 0
-        assert window.start + window.length <= frames
-        assert window.start <= window.keep_from < window.keep_to <= window.start + window.length
+@given(layouts())
+@any_layout
+def test_pieces_lie_apart_in_their_windows_and_in_step(layout):
+    _, options = layout
+    end = None
+    for _, piece in laid(*layout):
+        assert piece.at == 0 or piece.at >= end + options["gap"]
+        assert (piece.at - piece.start) % options["step"] == 0
+        end = piece.at + piece.stop - piece.start
+        assert end <= options["size"]
 
 
-@given(plans())
-@any_plan
-def test_only_the_last_window_is_longer_than_what_it_holds(plan):
-    *others, last = plan_windows(*plan)
-    assert all(window.length == window.size for window in others)
-    assert last.start + last.length == plan[0]
-
-
-@given(plans())
-@any_plan
-def test_windows_start_after_sums_of_what_the_sizes_keep(plan):
-    context, start = plan[1], 0
-    for window in plan_windows(*plan):
-        assert window.start == start
-        start += window.size - 2 * context
-
-
-@given(plans())
-@any_plan
-def test_context_is_kept_from_every_inner_edge(plan):
-    frames, context, _ = plan
-    for window in plan_windows(*plan):
-        assert window.start == 0 or window.keep_from - window.start >= context
-        assert window.start + window.length == frames or window.start + window.size - window.keep_to >= context
-
-
-@given(plans())
-@any_plan
-def test_no_single_size_would_be_cheaper(plan):
-    frames, context, sizes = plan
-    assert cost(plan_windows(*plan)) <= min(cover_by_one_size(frames, context, size) for size in sizes)
-
-
-@given(plans())
-@any_plan
-def test_the_order_of_the_sizes_does_not_matter(plan):
-    frames, context, sizes = plan
-    assert plan_windows(frames, context, sizes[::-1]) == plan_windows(frames, context, sizes)
+@given(layouts())
+@any_layout
+def test_little_of_a_window_is_left(layout):
+    _, options = layout
+    found = [piece for _, piece in laid(*layout)]
+    for piece, following in zip(found, found[1:], strict=False):
+        left = options["size"] - (piece.at + piece.stop - piece.start)
+        assert following.at > 0 or left <= 2 * options["context"] + options["gap"] + options["step"]
 
 
 @pytest.mark.parametrize(
-    ("frames", "expected"),
+    ("frames", "at", "expected"),
     [
-        (1, [Window(0, 10, 1, 0, 1)]),
-        (10, [Window(0, 10, 10, 0, 10)]),
-        (11, [Window(0, 10, 10, 0, 8), Window(6, 10, 5, 8, 11)]),
-        (16, [Window(0, 10, 10, 0, 8), Window(6, 10, 10, 8, 16)]),
-        (18, [Window(0, 30, 18, 0, 18)]),
-        (30, [Window(0, 30, 30, 0, 30)]),
-        (36, [Window(0, 30, 30, 0, 28), Window(26, 10, 10, 28, 36)]),
-        (56, [Window(0, 30, 30, 0, 28), Window(26, 30, 30, 28, 56)]),
+        (1, 0, ([Piece(0, 1, 0, 0, 1)], 4)),
+        (10, 0, ([Piece(0, 10, 0, 0, 10)], 12)),
+        (8, 4, ([Piece(0, 6, 4, 0, 4), Piece(2, 8, 0, 4, 8)], 8)),
+        (6, 4, ([Piece(0, 6, 4, 0, 6)], 12)),
+        (3, 8, ([Piece(0, 3, 0, 0, 3)], 6)),  # what would be kept in two frames is nothing
+        (20, 0, ([Piece(0, 10, 0, 0, 8), Piece(6, 16, 0, 8, 14), Piece(12, 20, 0, 14, 20)], 10)),
     ],
 )
-def test_plans_by_hand(frames, expected):
-    assert plan_windows(frames, 2, (10, 30)) == expected
-
-
-def test_planning_hours_of_audio_takes_little_memory():
-    tracemalloc.start()
-    windows = plan_windows(1_000_000, 13, (128, 512))  # three hours
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert windows[-1].keep_to == 1_000_000
-    assert most < 20e6
+def test_layouts_by_hand(frames, at, expected):
+    assert lay(frames, at, size=10, context=2, gap=2, step=2) == expected

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, DTypeLike, Float, Int
+from jaxtyping import Array, Bool, DTypeLike, Float
 
 from hifigan_jax.models.convolution import TILE
 from hifigan_jax.models.layers import Conv, ConvTranspose
@@ -110,19 +110,19 @@ class HiFiGAN(nn.Module):
         self.conv_post = Conv(1, 7, **options)
 
     def __call__(
-        self, mel: Float[Array, "B F M"], lengths: Int[Array, " B"] | None = None
+        self, mel: Float[Array, "B F M"], exists: Bool[Array, "B F"] | None = None
     ) -> Float[Array, "B T"]:
         """Audio in (-1, 1), hop_size samples per frame.
 
-        With `lengths` (in frames), row b is computed as if its mel ended after lengths[b] frames: whatever lies beyond is
-        replaced by the zeros that every convolution pads with, and its audio is zero. So a batch of any lengths gives what each
-        row gives alone.
+        Frames that `exists` denies are everywhere replaced by the zeros that every convolution pads with, and their audio is
+        zero. So utterances of any lengths in one batch, or in one row with `context_frames` between them, give what each gives
+        alone.
         """
-        x, rate, mask = mel, 1, Mask(lengths, mel.shape[1])
+        x, rate = mel, 1
         for link in self.chain():
-            x = link.layer(masked(x, mask.at(rate)), mask.at(rate))
+            x = link.layer(masked(x, at_rate(exists, rate)), at_rate(exists, rate))
             rate *= link.stride
-        return jnp.tanh(masked(x, mask.at(rate)))[..., 0]
+        return jnp.tanh(masked(x, at_rate(exists, rate)))[..., 0]
 
     def chain(self) -> Iterator[Link]:
         """What happens to the mel, link by link, until its audio comes out (but for masks and the tanh)."""
@@ -170,17 +170,9 @@ class HiFiGAN(nn.Module):
         return math.lcm(*(tile // math.gcd(tile, rate) for rate in rates))
 
 
-class Mask:
-    """True where a row's samples lie within its length, at any multiple of the frame rate; None where no lengths are given."""
-
-    def __init__(self, lengths: Int[Array, " B"] | None, frames: int):
-        self.lengths, self.frames = lengths, frames
-
-    def at(self, rate: int) -> Bool[Array, "B T 1"] | None:
-        """The mask at `rate` samples per frame."""
-        if self.lengths is None:
-            return None
-        return (jnp.arange(self.frames * rate)[None] < self.lengths[:, None] * rate)[..., None]
+def at_rate(exists: Bool[Array, "B F"] | None, rate: int) -> Bool[Array, "B T 1"] | None:
+    """A mask of frames as one of samples, `rate` per frame."""
+    return None if exists is None else jnp.repeat(exists, rate, axis=1)[..., None]
 
 
 def masked(x: Float[Array, "B T C"], mask: Bool[Array, "B T 1"] | None) -> Float[Array, "B T C"]:

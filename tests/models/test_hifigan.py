@@ -88,12 +88,27 @@ def test_tiles_lie_alike_after_tile_frames(generator):
 def test_a_masked_row_equals_the_row_alone(generator, normal):
     params = started(generator)
     mel = normal(3, 20, generator.num_mels)
-    lengths = jnp.array([20, 9, 1])
-    batch = spoken(generator, params, mel, lengths)
+    lengths = np.array([20, 9, 1])
+    batch = spoken(generator, params, mel, jnp.asarray(np.arange(20) < lengths[:, None]))
     for row, length in enumerate(lengths):
         alone = spoken(generator, params, mel[row : row + 1, :length])[0]
         np.testing.assert_allclose(batch[row, : alone.size], alone, atol=1e-6)
         assert not batch[row, alone.size :].any()
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_utterances_with_a_context_between_them_are_as_each_alone(generator, normal):
+    params = started(generator)
+    places = [(0, 9), (9 + generator.context_frames, 4)]  # first frame, frames
+    size = sum(places[-1]) + 2
+    mel, exists = normal(1, size, generator.num_mels), np.zeros((1, size), bool)
+    for first, count in places:
+        exists[0, first : first + count] = True
+    row = spoken(generator, params, mel, jnp.asarray(exists))[0].reshape(size, -1)
+    assert not row[~exists[0]].any()
+    for first, count in places:
+        alone = spoken(generator, params, mel[:, first : first + count])[0]
+        np.testing.assert_allclose(row[first : first + count].ravel(), alone, atol=1e-6)
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
