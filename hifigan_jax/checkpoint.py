@@ -22,7 +22,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from hifigan_jax.config import MODEL_KEYS, Config, load_config, save_config
+from hifigan_jax.config import DISCRIMINATOR_KEYS, MODEL_KEYS, Config, load_config, save_config
 from hifigan_jax.errors import CheckpointError, DiskError
 
 logger = logging.getLogger(__name__)
@@ -124,9 +124,9 @@ def clear_leftovers(run: Path) -> None:
 
 
 def check_same_model(folder: Path, config: Config) -> None:
-    """Raises CheckpointError, naming the keys, if the checkpoint belongs to another model or mel than `config` describes."""
+    """Raises CheckpointError, naming the keys, if the checkpoint belongs to other models or another mel than `config` describes."""
     stored = load_config(folder / "config.json", unknown_keys="ignore")
-    differing = [key for key in MODEL_KEYS if getattr(stored, key) != getattr(config, key)]
+    differing = [key for key in (*MODEL_KEYS, *DISCRIMINATOR_KEYS) if getattr(stored, key) != getattr(config, key)]
     if differing:
         details = ", ".join(f"{key} {getattr(stored, key)} there, {getattr(config, key)} here" for key in differing)
         raise CheckpointError(f"{folder}: of another configuration: {details}: choose another --checkpoint_path")

@@ -58,6 +58,7 @@ class Config(pydantic.BaseModel):
 
     # Discriminators
     discriminators: Annotated[tuple[Literal["mpd", "msd"], ...], Field(min_length=1)] = ("mpd", "msd")
+    mpd_periods: Annotated[tuple[Count, ...], Field(min_length=1)] = (2, 3, 5, 7, 11)
     discriminator_channel_mult: Annotated[Real, Field(gt=0, le=16)] = 1.0
 
     # What convolutions are computed in; parameters, norms, spectra, losses and optimizers are float32 always
@@ -154,13 +155,15 @@ def _training_problems(c: Config):
         yield "discriminator_channel_mult must be a multiple of 1/8: MSD's narrowest layer has 128 channels in 16 groups"
     if c.batch_size % c.accumulation_steps:
         yield f"batch_size {c.batch_size} can't be cut into {c.accumulation_steps} equal parts: see accumulation_steps"
+    if max(c.mpd_periods) > c.segment_size // 2:
+        yield f"mpd_periods: {max(c.mpd_periods)} is more than half of segment_size {c.segment_size}: leave it out"
     if 32 * c.discriminator_channel_mult < 1:
         yield "discriminator_channel_mult must be at least 1/32: MPD's narrowest layer has 32 channels"
 
 
 # What a set of weights depends on: a checkpoint serves another configuration only if these agree.
 MODEL_KEYS = tuple(Config.model_fields)[: tuple(Config.model_fields).index("fmax_for_loss")]
-DISCRIMINATOR_KEYS = ("discriminators", "discriminator_channel_mult")
+DISCRIMINATOR_KEYS = ("discriminators", "mpd_periods", "discriminator_channel_mult")
 
 
 def load_config(

@@ -61,6 +61,7 @@ def shared_tiny_config() -> Config:
             "resblock_kernel_sizes": [3],
             "resblock_dilation_sizes": [[1, 2]],
             "discriminators": ["mpd"],
+            "mpd_periods": [2, 3],
             "discriminator_channel_mult": 0.03125,
             "segment_size": 2048,
             "batch_size": 2,

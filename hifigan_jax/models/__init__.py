@@ -1,7 +1,7 @@
 """Generators and discriminators by name, and how a configuration builds them.
 
-To add a generator: one file here with a module mel [B, F, M] -> audio [B, T] that says its hop_size, context_frames and
-tile_frames (1 where its convolutions have no tiles), one line in GENERATORS, a JSON.
+To add a generator: one file here with a module (mel [B, F, M], exists [B, F] or None) -> audio [B, T] that says its hop_size,
+context_frames and tile_frames (1 where its convolutions have no tiles), one line in GENERATORS, a JSON. What `exists` means: see HiFiGAN.
 To add a discriminator: one class audio [B, T] -> (score map, feature maps), one line in DISCRIMINATORS.
 """
 
@@ -16,10 +16,10 @@ from hifigan_jax.models.hifigan import HiFiGAN
 
 GENERATORS = {"hifigan": HiFiGAN}
 
-# name -> the sub-discriminators of the family, given their common fields
+# name -> the sub-discriminators of the family, given the configuration and their common fields
 DISCRIMINATORS = {
-    "mpd": lambda **fields: [PeriodDiscriminator(period, **fields) for period in (2, 3, 5, 7, 11)],
-    "msd": lambda **fields: [ScaleDiscriminator(pools, spectral=pools == 0, **fields) for pools in (0, 1, 2)],
+    "mpd": lambda config, **fields: [PeriodDiscriminator(period, **fields) for period in config.mpd_periods],
+    "msd": lambda config, **fields: [ScaleDiscriminator(pools, spectral=pools == 0, **fields) for pools in (0, 1, 2)],
 }
 
 # compute_dtype -> what convolutions are computed in; None: as their inputs come
@@ -39,5 +39,5 @@ def build_discriminator(config: Config) -> Discriminator:
     fields = {"channel_mult": config.discriminator_channel_mult, "compute_dtype": COMPUTE_DTYPES[config.compute_dtype]}
     parts = {}
     for family in config.discriminators:
-        parts |= {f"{family}_{i}": member for i, member in enumerate(DISCRIMINATORS[family](**fields))}
+        parts |= {f"{family}_{i}": member for i, member in enumerate(DISCRIMINATORS[family](config, **fields))}
     return Discriminator(parts, config.rematerialize)

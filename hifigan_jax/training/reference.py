@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from hifigan_jax.config import Config
+from hifigan_jax.config import DISCRIMINATOR_KEYS, Config
 from hifigan_jax.errors import CheckpointError
 from hifigan_jax.training.setup import first_state
 from hifigan_jax.training.state import Optimizer, Player, TrainState, adamw, from_parts, named_leaves, to_parts
@@ -46,8 +46,8 @@ def read_reference_state(pair: tuple[Path, Path], config: Config) -> TrainState:
 
 def write_reference_state(folder: Path, state: TrainState, config: Config) -> tuple[Path, Path]:
     """Writes the pair of files `g_*` and `do_*` that hold the state; returns their paths. Raises DiskError."""
-    if config.discriminators != ("mpd", "msd") or config.discriminator_channel_mult != 1:
-        logger.warning("the reference's own MPD and MSD have other channels: it can't load this do_* file, which we can")
+    if any(getattr(config, key) != Config.model_fields[key].default for key in DISCRIMINATOR_KEYS):
+        logger.warning("the reference's own MPD and MSD are others: this do_* file is for us alone")
     run = run_of_state(jax.device_get(state), config)
     return write_run(folder, run, (config.adam_b1, config.adam_b2), config.weight_decay, config.learning_rate)
 

@@ -13,7 +13,7 @@ from jax.sharding import NamedSharding
 from hifigan_jax import checkpoint
 from hifigan_jax.config import MODEL_KEYS, Config
 from hifigan_jax.errors import CheckpointError
-from hifigan_jax.generator_source import load_generator
+from hifigan_jax.generator_source import Generator, load_generator
 from hifigan_jax.training.reference import read_reference_state, shape_difference
 from hifigan_jax.training.state import TrainState, from_parts, to_parts
 from hifigan_jax.weights.jik876 import discriminator_variables
@@ -93,15 +93,17 @@ class Start(NamedTuple):
             params = jax.device_put(given.params, self.replicated)
             state = state._replace(generator=state.generator._replace(params=params))
             logger.info("starting from the generator of %s", given.source)
-            state = self._with_discriminator(state, _discriminator_beside(Path(given.source)), given.source)
+            state = self._with_discriminator_of(given, state)
         return state, Position(0, 0, 0)
 
-    def _with_discriminator(self, state: TrainState, variables: dict[str, Any] | None, source: str) -> TrainState:
+    def _with_discriminator_of(self, given: Generator, state: TrainState) -> TrainState:
+        variables = _discriminator_beside(Path(given.source))
         of_state = {"params": state.discriminator.params, "spectral": state.spectral}
-        if variables is None or shape_difference(variables, of_state):
+        other_periods = given.config.mpd_periods != self.config.mpd_periods  # the shapes may be the same
+        if variables is None or other_periods or shape_difference(variables, of_state):
             why = "no discriminators beside it" if variables is None else "its discriminators are not the configuration's"
             logger.warning(
-                "%s: %s: starting with fresh ones, which can spoil a good generator: see adversarial_from_step", source, why
+                "%s: %s: starting with fresh ones, which can spoil a good generator: see adversarial_from_step", given.source, why
             )
             return state
         logger.info("starting from the discriminators beside it")

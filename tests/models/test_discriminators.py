@@ -26,6 +26,13 @@ def test_there_are_54_feature_maps_and_8_scores():
     assert all(features[-1].shape == score.shape for features, score in zip(verdict.features, verdict.scores, strict=True))
 
 
+def test_mpd_has_the_configuration_s_periods():
+    config = load_config(packaged_config("config_v1"), {"discriminators": ["mpd"], "mpd_periods": [4, 9]})
+    variables = jax.eval_shape(build_discriminator(config).init, jax.random.key(0), jnp.zeros((1, 8192)))
+    verdict = jax.eval_shape(build_discriminator(config).apply, variables, jnp.zeros((2, 8192)))
+    assert [score.shape[0] for score in verdict.scores] == [2 * 4, 2 * 9]
+
+
 @pytest.mark.parametrize("length", [8, 9, 4097])
 def test_average_pool_counts_the_zeros_at_the_edges(length, normal):
     audio = normal(2, length)

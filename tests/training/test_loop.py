@@ -71,10 +71,14 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(config, caplog, 
     jax.tree.map(np.testing.assert_array_equal, leaves(run, 2), expected)
 
 
-def test_another_model_in_the_same_folder_is_refused(config, run_of):
+def test_other_models_in_the_same_folder_are_refused(config, run_of):
     run_of(config, "run", 1)
-    with pytest.raises(CheckpointError, match="upsample_initial_channel 16 there, 32 here"):
-        run_of(config.model_copy(update={"upsample_initial_channel": 32}), "run", 2)
+    for change, message in (
+        ({"upsample_initial_channel": 32}, "upsample_initial_channel 16 there, 32 here"),
+        ({"mpd_periods": (2, 5)}, r"mpd_periods \(2, 3\) there, \(2, 5\) here"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            run_of(config.model_copy(update=change), "run", 2)
 
 
 def test_another_list_of_files_goes_on_with_the_next_epoch(config, tmp_path, caplog, run_of, leaves):

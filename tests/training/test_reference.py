@@ -95,11 +95,17 @@ def test_fine_tuning_takes_the_discriminators_that_lie_beside_a_generator(source
     assert after["training"]["step"] == after["training"]["generator/moments/0/count"] == 1
 
 
-def test_fine_tuning_starts_from_fresh_discriminators_where_there_are_none(theirs, training_config, tmp_path, leaves, caplog):
-    (theirs / "do_00000003").unlink()
-    still = {"checkpoint_path": str(tmp_path / "fine"), "max_steps": 1, "learning_rate": 1e-30}
+@pytest.mark.parametrize(
+    ("periods", "why"), [((2, 3), "no discriminators beside it"), ((2, 5), "its discriminators are not the configuration's")]
+)
+def test_fine_tuning_starts_from_fresh_discriminators_where_none_fit(
+    periods, why, theirs, training_config, tmp_path, leaves, caplog
+):
+    if periods == (2, 3):
+        (theirs / "do_00000003").unlink()
+    still = {"checkpoint_path": str(tmp_path / "fine"), "max_steps": 1, "learning_rate": 1e-30, "mpd_periods": periods}
     train(training_config.model_copy(update=still), str(theirs))
-    assert "no discriminators beside it: starting with fresh ones" in caplog.text
+    assert f"{why}: starting with fresh ones" in caplog.text
     of_ours, of_fine = (discriminator(leaves(tmp_path / run, step)) for run, step in (("ours", 4), ("fine", 1)))
     assert max(np.abs(of_ours[name] - of_fine[name]).max() for name in of_ours) > 1e-4
 

@@ -102,7 +102,7 @@ def test_until_adversarial_from_step_the_generator_learns_from_the_mel_alone(tin
 
     alone = jax.tree.map(lambda slope: -RATE * slope, jax.jit(jax.grad(mel_loss))(before))
     assert relative(moves[0], alone) < 1e-4
-    assert relative(moves[1], alone) > 1e-2
+    assert relative(moves[1], alone) > 1e-3
 
 
 def test_epochs_decay_the_learning_rate_of_both_players(tiny_config, batch):
