@@ -124,7 +124,7 @@ def clear_leftovers(run: Path) -> None:
 
 
 def check_same_model(folder: Path, config: Config) -> None:
-    """Raises CheckpointError, naming the keys, if the checkpoint belongs to other models or another mel than `config` describes."""
+    """Raises CheckpointError, naming the keys, if the checkpoint is of other models or another mel than `config` describes."""
     stored = load_config(folder / "config.json", unknown_keys="ignore")
     differing = [key for key in (*MODEL_KEYS, *DISCRIMINATOR_KEYS) if getattr(stored, key) != getattr(config, key)]
     if differing:

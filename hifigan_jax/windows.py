@@ -3,7 +3,7 @@
 A generator's output depends on `context` frames on either side. Utterances follow each other in a window, with a gap between them
 that the generator masks, as it does what lies beyond the last of them: there it pads with zeros as it would for each alone. What
 reaches beyond a window's end goes on in the next, `2 context` frames earlier, and what lies within `context` frames of such an
-inner edge is thrown away. Every piece lies `step` frames times a whole number from its utterance's start, and so from its window's.
+inner edge is thrown away. Pieces start, in their utterance and in their window, at multiples of `step` frames.
 """
 
 from typing import NamedTuple

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -31,7 +33,7 @@ USUAL = {"size": 386, "context": 13, "gap": 13, "step": 15}
 @example(([1, 5000, 386, 360, 387, 373], USUAL))
 @any_layout
 def test_every_frame_is_kept_exactly_once_in_order(layout):
-    frames, options = layout
+    frames = layout[0]
     position = [0] * len(frames)
     for number, piece in laid(*layout):
         assert piece.keep_from == position[number] < piece.keep_to
@@ -56,7 +58,7 @@ def test_pieces_lie_apart_in_their_windows_and_in_step(layout):
     end = None
     for _, piece in laid(*layout):
         assert piece.at == 0 or piece.at >= end + options["gap"]
-        assert (piece.at - piece.start) % options["step"] == 0
+        assert piece.at % options["step"] == piece.start % options["step"] == 0
         end = piece.at + piece.stop - piece.start
         assert end <= options["size"]
 
@@ -66,7 +68,7 @@ def test_pieces_lie_apart_in_their_windows_and_in_step(layout):
 def test_little_of_a_window_is_left(layout):
     _, options = layout
     found = [piece for _, piece in laid(*layout)]
-    for piece, following in zip(found, found[1:], strict=False):
+    for piece, following in itertools.pairwise(found):
         left = options["size"] - (piece.at + piece.stop - piece.start)
         assert following.at > 0 or left <= 2 * options["context"] + options["gap"] + options["step"]
 
