@@ -89,6 +89,15 @@ def shared_training_config(shared_tiny_config) -> Config:
 
 
 @pytest.fixture
+def one_scale(monkeypatch):
+    """MSD is its first scale alone, the one with spectral norm: each of the others takes as long to compile."""
+    from hifigan_jax.models import DISCRIMINATORS
+    from hifigan_jax.models.discriminators import ScaleDiscriminator
+
+    monkeypatch.setitem(DISCRIMINATORS, "msd", lambda config, **fields: [ScaleDiscriminator(0, spectral=True, **fields)])
+
+
+@pytest.fixture
 def tiny_config(shared_tiny_config, tmp_path) -> Config:
     """The shared one, with a run's folder for this test alone."""
     return shared_tiny_config.model_copy(update={"checkpoint_path": str(tmp_path / "run")})

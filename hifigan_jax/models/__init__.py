@@ -1,8 +1,7 @@
 """Generators and discriminators by name, and how a configuration builds them.
 
 To add a generator: one file here with a module (mel [B, F, M], exists [B, F] or None) -> audio [B, T] that says its hop_size,
-context_frames and tile_frames (1 where its convolutions have no tiles), one line in GENERATORS, a JSON. HiFiGAN says what `exists`
-means.
+context_frames and tile_frames (1 where its convolutions have no tiles), one line in GENERATORS, a JSON. `exists`: see HiFiGAN.
 To add a discriminator: one class audio [B, T] -> (score map, feature maps), one line in DISCRIMINATORS.
 """
 

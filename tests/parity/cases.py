@@ -270,6 +270,6 @@ CASES = {
     **{f"mel_to_8_khz_{dtype}": mel_case(8000.0, dtype) for dtype in ("float32", "float64")},
     **{f"mel_full_band_{dtype}": mel_case(None, dtype) for dtype in ("float32", "float64")},
     **{f"discriminators_{dtype}": discriminator_case(dtype) for dtype in ("float32", "float64")},
-    **{f"gradients_{name}_float32": gradient_case(name, "float32") for name in ("v1", "v3")},
+    "gradients_v3_float32": gradient_case("v3", "float32"),
     "gradients_v1_float64": gradient_case("v1", "float64"),
 }
