@@ -52,8 +52,8 @@ def test_a_whole_number_of_periods_is_not_padded(normal):
     np.testing.assert_allclose(cut, part.apply(params, mirrored)[0], atol=1e-7)
 
 
-def test_a_part_of_the_batch_is_judged_as_if_alone(normal):
-    config = load_config(packaged_config("config_v1"), {"discriminator_channel_mult": 0.125})
+def test_a_part_of_the_batch_is_judged_as_if_alone(normal, one_scale):
+    config = load_config(packaged_config("config_v1"), {"discriminator_channel_mult": 0.125, "mpd_periods": [2, 3]})
     discriminator = build_discriminator(config)
     real, fake = normal(2, 2, 2048)
     variables = jax.jit(discriminator.init)(jax.random.key(0), real)
