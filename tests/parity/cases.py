@@ -188,10 +188,8 @@ def gradient_case(name: str, dtype: str) -> Case:
 
     def ours():
         with jax.enable_x64(dtype == "float64"):
-            generator, discriminator = build_generator(config), build_discriminator(config)
             params, variables = generator_params(weights()[0]), discriminator_variables(*weights()[1:])
-            gradients = jax.jit(lambda *given: our_gradients(config, generator, discriminator, *given))
-            return named_gradients(*gradients(params, variables, jnp.asarray(audio)))
+            return named_gradients(*our_gradients(config, params, variables, jnp.asarray(audio)))
 
     def reference():
         import peer
@@ -203,32 +201,37 @@ def gradient_case(name: str, dtype: str) -> Case:
     return Case(ours, reference, relative(1e-3 if dtype == "float32" else 1e-7))
 
 
-def our_gradients(config, generator, discriminator, params, variables, real):
-    """Of the generator's loss and of the discriminator's, by hand from the parts that the training step is made of."""
-    mels = mel.log_mel(real, mel.input_mel(config))
+def our_gradients(config, params, variables, real):
+    """Of the generator's loss and of the discriminator's, by hand from the parts that the training step is made of.
+
+    One program each: both at once need twice the memory.
+    """
+    generator, discriminator = build_generator(config), build_discriminator(config)
+    mels = jax.jit(mel.log_mel, static_argnums=1)(real, mel.input_mel(config))
     loss_mel = mel.loss_mel(config)
 
     def judge(params, spectral, audio):
         return discriminator.apply({"params": params, "spectral": spectral}, audio, mutable=["spectral"])
 
-    def discriminator_loss(params, fake):
-        on_real, updated = judge(params, variables["spectral"], real)
+    def discriminator_loss(params, spectral, fake):
+        on_real, updated = judge(params, spectral, real)
         on_fake, updated = judge(params, updated["spectral"], fake)
         return losses.discriminator_loss(on_real.scores, on_fake.scores), updated["spectral"]
 
-    def generator_loss(params, spectral):
+    def generator_loss(params, judges, spectral):
         fake = generator.apply({"params": params}, mels)
-        on_real, updated = judge(variables["params"], spectral, real)
-        on_fake, _ = judge(variables["params"], updated["spectral"], fake)
+        on_real, updated = judge(judges, spectral, real)
+        on_fake, _ = judge(judges, updated["spectral"], fake)
         return (
             losses.adversarial_loss(on_fake.scores)
             + 2 * losses.feature_matching_loss(on_real.features, on_fake.features)
             + 45 * losses.mean_absolute_difference(mel.log_mel(real, loss_mel), mel.log_mel(fake, loss_mel))
         )
 
-    fake = generator.apply({"params": params}, mels)
-    of_discriminator, spectral = jax.grad(discriminator_loss, has_aux=True)(variables["params"], fake)
-    return jax.grad(generator_loss)(params, spectral), of_discriminator
+    fake = jax.jit(generator.apply)({"params": params}, mels)
+    of_discriminator = jax.jit(jax.grad(discriminator_loss, has_aux=True))
+    of_judges, spectral = jax.device_get(of_discriminator(variables["params"], variables["spectral"], fake))
+    return jax.jit(jax.grad(generator_loss))(params, variables["params"], spectral), of_judges
 
 
 def named_gradients(generator, discriminator) -> Arrays:
