@@ -46,7 +46,7 @@ def make_recordings(folder: Path, count: int, seed: int) -> float:
 
 def write_random_weights(path: Path, config_path: str) -> None:
     """A generator of the reference's shape as a PyTorch file."""
-    write_generator(path, jax.device_get(random_params(load_config(config_path))))
+    write_generator(path, random_params(load_config(config_path)))
 
 
 def timed(command: list[str], recordings: Path, count: int) -> tuple[float, str]:

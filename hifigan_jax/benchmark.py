@@ -82,9 +82,17 @@ def about(devices: Sequence[jax.Device]) -> str:
 
 
 def random_params(config: Config) -> Any:
-    """A generator's parameters as training starts from them."""
+    """A generator's parameters, spread much as training's first ones are, from numpy: it compiles nothing."""
+    draws = np.random.default_rng(0)
+
+    def drawn(path: tuple, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        if path[-1].key == "g":
+            return np.full(leaf.shape, 3**-0.5, leaf.dtype)  # the norm of n draws from U(-1/sqrt(n), 1/sqrt(n)) for large n
+        return draws.uniform(-0.05, 0.05, leaf.shape).astype(leaf.dtype)  # of v, only the direction counts
+
     example = np.zeros((1, 8, config.num_mels), np.float32)
-    return jax.jit(build_generator(config).init)(jax.random.key(0), example)["params"]
+    shapes = jax.eval_shape(build_generator(config).init, jax.random.key(0), example)["params"]
+    return jax.tree_util.tree_map_with_path(drawn, shapes)
 
 
 def synthesis(config: Config, frames: int, rows: int, devices: Sequence[jax.Device] | None = None) -> Callable[[], np.ndarray]:

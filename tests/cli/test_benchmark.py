@@ -1,9 +1,14 @@
 import json
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from hifigan_jax import benchmark
 from hifigan_jax.cli import run
+from hifigan_jax.models import build_generator
+from hifigan_jax.runtime import Compilations
 
 
 @pytest.fixture
@@ -31,6 +36,17 @@ def test_every_length_has_its_line_and_its_row(task, lines, config_file, tmp_pat
         assert row["median"] == sorted(row["seconds"])[1] > 0
         assert row["flops"] > 0
         assert row["peak_bytes"] > 1e6
+
+
+def test_random_weights_are_a_generators_and_compile_nothing(tiny_config, normal):
+    generator, mel = build_generator(tiny_config), normal(1, 30, 80) * 2 - 5
+    first = jax.eval_shape(generator.init, jax.random.key(0), mel)["params"]
+    compiling = Compilations()
+    random = benchmark.random_params(tiny_config)
+    assert compiling.seconds == 0
+    assert jax.tree.map(np.shape, random) == jax.tree.map(np.shape, first)
+    audio = generator.apply({"params": jax.tree.map(jnp.asarray, random)}, mel)
+    assert 1e-3 < np.std(audio) < 0.5  # neither so low that numbers are denormal and slow, nor at the tanh's ends
 
 
 def test_a_missing_configuration_gets_one_line(capsys):
