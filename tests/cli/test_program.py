@@ -1,0 +1,31 @@
+"""What all programs do, whatever their command."""
+
+import subprocess
+import sys
+
+SIGNALS_IN_PRODUCTS = """
+import contextlib, signal
+from hifigan_jax.cli import run
+
+with contextlib.suppress(SystemExit):
+    run("train", ["--help"])
+
+import jax
+import jax.numpy as jnp
+
+jax.config.update("jax_cpu_enable_async_dispatch", False)  # this thread computes, as in training
+signal.signal(signal.SIGALRM, lambda *_: None)
+convolve = jax.jit(lambda x, w: jax.lax.conv_general_dilated(x, w, (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC")))
+x, w = jnp.ones((2, 512, 32)), jnp.ones((5, 32, 32))
+convolve(x, w)
+signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+for _ in range(5000):
+    convolve(x, w)
+signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+
+
+def test_a_signal_in_the_middle_of_a_product_harms_nothing():
+    """Without a stack for signals jaxlib 0.10 dies here of a corrupted heap."""
+    result = subprocess.run([sys.executable, "-c", SIGNALS_IN_PRODUCTS], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
