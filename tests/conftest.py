@@ -24,16 +24,6 @@ hook = jaxtyping.install_import_hook("hifigan_jax", "beartype.beartype")
 from hifigan_jax.config import Config, load_config, packaged_config  # noqa: E402
 
 
-def pytest_collection_modifyitems(items):
-    """The file that takes longest comes first, so that nothing waits for it in the end; the other one that needs gigabytes comes
-    when that has ended."""
-
-    def turn(item):
-        return {"test_trajectory.py": 0, "test_parity.py": 2}.get(item.path.name, 3 if item.path.parent.name == "training" else 1)
-
-    items.sort(key=turn)
-
-
 @pytest.fixture(autouse=True)
 def own_logger():
     """The programs give our logger a handler on stderr and keep it from the root; the next test gets it as new."""
