@@ -12,45 +12,47 @@ from hifigan_jax.weights.jik876 import discriminator_state_dicts, generator_stat
 from hifigan_jax.weights.reference_run import read_run, write_run
 
 
-def assert_near(ours, theirs):
+def assert_near(ours, theirs, bar):
     for name in trajectory.TERMS:
-        assert abs(ours[name] - theirs[name]) <= 1e-6 * abs(theirs[name]), f"{name}: {ours[name]} and {theirs[name]}"
+        assert abs(ours[name] - theirs[name]) <= bar * abs(theirs[name]), f"{name}: {ours[name]} and {theirs[name]}"
 
 
 def test_losses_follow_the_kept_losses_of_the_reference(float64):
     with np.load(cases.GOLDEN / "trajectory.npz") as kept:
-        state = trajectory.start()
+        state = trajectory.start("float64")
         for number, audio in enumerate(trajectory.batches("float64")):
-            state, terms = trajectory.compiled_step()(state, audio)
-            assert_near(terms, {name: kept[name][number] for name in trajectory.TERMS})
+            state, terms = trajectory.compiled_step("float64")(state, audio)
+            assert_near(terms, {name: kept[name][number] for name in trajectory.TERMS}, 1e-6)
 
 
 @pytest.mark.parity
-def test_a_run_of_the_reference_goes_on_here_and_then_there(float64, tmp_path):
+@pytest.mark.parametrize(("dtype", "of_losses", "of_updates"), [("float64", 1e-6, 1e-6), ("float32", 1e-3, None)])
+def test_a_run_of_the_reference_goes_on_here_and_then_there(dtype, of_losses, of_updates, tmp_path):
     """Two steps there, one here, one there, against four there."""
     pytest.importorskip("torch")
     import peer
 
-    first, second, third, fourth = trajectory.batches("float64")
-    there = peer.Trainer(trajectory.CONFIG, trajectory.weights("float64"))
+    first, second, third, fourth = trajectory.batches(dtype)
+    there = peer.Trainer(trajectory.CONFIG, trajectory.weights(dtype))
     for audio in (first, second):
         there.step(audio)
     there.save(tmp_path, steps=1, epoch=0)
 
-    run = read_run(tmp_path / "g_00000001", tmp_path / "do_00000001")
-    assert run["generator"]["count"] == run["discriminator"]["count"] == 2
-    state, here = trajectory.compiled_step()(state_of_run(run, adamw(trajectory.CONFIG)), third)
+    with jax.enable_x64(dtype == "float64"):
+        run = read_run(tmp_path / "g_00000001", tmp_path / "do_00000001")
+        assert run["generator"]["count"] == run["discriminator"]["count"] == 2
+        state, here = trajectory.compiled_step(dtype)(state_of_run(run, adamw(trajectory.CONFIG)), third)
     moved = run_of_state(jax.device_get(state), trajectory.CONFIG)
     write_run(tmp_path, moved, (0.8, 0.99), 0.01, trajectory.CONFIG.learning_rate)
-    back = peer.Trainer(trajectory.CONFIG, trajectory.weights("float64"))
+    back = peer.Trainer(trajectory.CONFIG, trajectory.weights(dtype))
     assert back.load(tmp_path, steps=2) == 0
 
     before = parameters(there)
-    assert_near(here, there.step(third))
-    assert_updates_near(parameters(back), parameters(there), before)
+    assert_near(here, there.step(third), of_losses)
+    assert_updates_near(parameters(back), parameters(there), before, of_updates)
     before = parameters(there)
-    assert_near(back.step(fourth), there.step(fourth))
-    assert_updates_near(parameters(back), parameters(there), before)
+    assert_near(back.step(fourth), there.step(fourth), of_losses)
+    assert_updates_near(parameters(back), parameters(there), before, of_updates)
 
 
 def parameters(trainer):
@@ -59,10 +61,10 @@ def parameters(trainer):
     return {name: parameter.detach().numpy().copy() for name, parameter in named}
 
 
-def assert_updates_near(ours, theirs, before):
-    for name in before:
+def assert_updates_near(ours, theirs, before, bar):
+    for name in before if bar else ():
         distance = np.linalg.norm(ours[name] - theirs[name]) / np.linalg.norm(theirs[name] - before[name])
-        assert distance <= 1e-6, f"{name}: {distance:.3g}"
+        assert distance <= bar, f"{name}: {distance:.3g}"
 
 
 @pytest.mark.parity

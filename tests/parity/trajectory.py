@@ -27,10 +27,9 @@ def batches(dtype: str) -> list[np.ndarray]:
     return [cases.speech(3)[start : start + CONFIG.segment_size][None].astype(dtype) for start in range(40_000, 80_000, 10_000)]
 
 
-def start() -> TrainState:
-    """The state before the first step, in float64."""
-    generator, *discriminators = weights("float64")
-    generator, discriminator = generator_params(generator), discriminator_variables(*discriminators)
+def start(dtype: str) -> TrainState:
+    """The state before the first step."""
+    generator, discriminator = generator_params(weights(dtype)[0]), discriminator_variables(*weights(dtype)[1:])
 
     def player(params):
         blank = jax.tree.map(np.zeros_like, params)
@@ -40,11 +39,11 @@ def start() -> TrainState:
     return state_of_run({**players, "spectral": discriminator["spectral"], "steps": -1, "epoch": 0}, adamw(CONFIG))
 
 
-@functools.cache
-def compiled_step():
-    """The training step (state, audio) -> (state, loss terms), for numpy arrays in float64: with jax_enable_x64 only."""
+@functools.lru_cache(maxsize=1)
+def compiled_step(dtype: str):
+    """The training step (state, audio) -> (state, loss terms), for numpy arrays. In float64 with jax_enable_x64 only."""
     step = train_step(CONFIG, 1000, mesh_over(CONFIG, jax.devices()[:1]))
-    compiled = step.lower(start(), Batch(batches("float64")[0], None)).compile()
+    compiled = step.lower(start(dtype), Batch(batches(dtype)[0], None)).compile()
 
     def move(state, audio):
         state, metrics = compiled(state, Batch(audio, None))
