@@ -102,7 +102,7 @@ class Vocoder:
         """The vocoder that `source` names: a pretrained model (`universal_v1`, `ljspeech_v1`), a .pth file or a run's folder.
 
         `config` names a JSON where none lies beside the weights. Convolutions are computed in `compute_dtype`, whatever the model
-        was trained in: "bfloat16" is faster on many devices and less exact. Raises CheckpointError, one line.
+        was trained in: "bfloat16" is faster on devices that have it, and less exact. Raises CheckpointError, one line.
         """
         generator = load_generator(source, config)
         return cls(generator.config.model_copy(update={"compute_dtype": compute_dtype}), generator.params)

@@ -9,7 +9,7 @@ def add_compute_dtype(parser: argparse.ArgumentParser, default: str) -> None:
         "--compute_dtype",
         choices=("float32", "bfloat16"),
         default=default,
-        help="what convolutions are computed in: float32 (default) is exact, bfloat16 faster on many devices",
+        help="what convolutions are computed in: float32 (default) is exact, bfloat16 faster on devices that have it",
     )
 
 
