@@ -28,8 +28,8 @@ def prepare(compile_cache: bool = True, training: str | None = None) -> None:
     """For programs, before anything imports jax (later it does nothing); what the environment already says is left alone.
 
     With `compile_cache`, compiled programs are kept in `compile_cache_folder()`. `training` is the type that a program
-    for training computes in: float32's backward passes are faster without oneDNN's convolutions, and steps on CPUs run on the
-    thread that calls them.
+    for training computes in: float32's backward passes are faster without oneDNN's convolutions. CPUs run a program on the
+    thread that calls it.
     """
     if "jax" in sys.modules:
         return
@@ -41,12 +41,13 @@ def prepare(compile_cache: bool = True, training: str | None = None) -> None:
     if compile_cache and "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := _private(compile_cache_folder())):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-    if training:
-        # A step's buffers, gigabytes in one block, come from the heap of the thread that runs it. The caller's grows as far as
-        # needed; those of jax's threads are too small for such a block, which would never be kept. There is no variable for this.
-        import jax
+    # A training step's buffers, gigabytes in one block, come from the heap of the thread that runs it. The caller's grows as far
+    # as needed; those of jax's threads are too small for such a block, which would never be kept. In the one heap of synthesis,
+    # small blocks that other threads take between two calls would lie where the large one was, and the heap would grow by another
+    # large one, and again. There is no variable for this.
+    import jax
 
-        jax.config.update("jax_cpu_enable_async_dispatch", False)
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 
 def use_onednn(environment: MutableMapping[str, str]) -> None:
