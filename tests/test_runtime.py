@@ -46,6 +46,20 @@ def test_elsewhere_no_flag_is_set_that_would_stop_jax(on, where):
     assert flags({}) is None
 
 
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="measured there alone")
+def test_loops_over_few_channels_are_not_unrolled(tmp_path):
+    """Unrolled, this one's machine code is several times as long. What the user says stays: the second process has no more."""
+    program = (
+        "from hifigan_jax import runtime; runtime.prepare(); import jax, jax.numpy as jnp; from flax.linen import leaky_relu;"
+        "jax.jit(leaky_relu)(jnp.ones((1, 800, 32)))"
+    )
+    sizes = []
+    for folder, options in (tmp_path / "ours", ""), (tmp_path / "theirs", " --xla_backend_extra_options=xla_none"):
+        fresh(tmp_path, program, XLA_FLAGS=f"--xla_cpu_max_isa=AVX2 --xla_dump_to={folder}{options}")
+        sizes.append(max(path.stat().st_size for path in folder.glob("*leaky_relu*.o")))
+    assert 2 * sizes[0] < sizes[1]
+
+
 def prepared(tmp_path, *arguments, **environment):
     """What a fresh process has in its environment after `prepare`."""
     program = f"from hifigan_jax import runtime; runtime.prepare({', '.join(arguments)}); import os, jax, jax.numpy as jnp;"
