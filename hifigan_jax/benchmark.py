@@ -19,7 +19,7 @@ from hifigan_jax.data import Batch
 from hifigan_jax.models import build_generator
 from hifigan_jax.runtime import Compilations
 from hifigan_jax.synthesis import Vocoder
-from hifigan_jax.training.setup import first_state, mesh_over, train_step
+from hifigan_jax.training.setup import mesh_over, placed_first_state, train_step
 from hifigan_jax.training.step import AXIS
 
 PRODUCT_SIZES = (2048, 4096)  # of the matrix products that a device's peak is taken from
@@ -106,7 +106,7 @@ def training(config: Config, mesh: Mesh | None = None) -> Callable[[], dict[str,
     """Makes one more training step on one and the same batch each time it is called, and waits for it."""
     mesh = mesh_over(config) if mesh is None else mesh
     replicated, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(AXIS))
-    state = jax.jit(lambda: first_state(config), out_shardings=replicated)()
+    state = placed_first_state(config, replicated)
     step = train_step(config, 1000, mesh)
     audio = np.random.default_rng(0).normal(0, 0.1, (config.batch_size, config.segment_size)).astype(np.float32)
     batch = Batch(jax.device_put(audio, split), None)

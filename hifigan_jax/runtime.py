@@ -46,7 +46,7 @@ def prepare(compile_cache: bool = True, training: str | None = None) -> None:
     keep_memory(one_heap=not training)
     if compile_cache and "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := _private(compile_cache_folder())):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
-        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     # A training step's buffers, gigabytes in one block, come from the heap of the thread that runs it. The caller's grows as far
     # as needed; those of jax's threads are too small for such a block, which would never be kept. In the one heap of synthesis,
     # small blocks that other threads take between two calls would lie where the large one was, and the heap would grow by another

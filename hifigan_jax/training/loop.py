@@ -15,7 +15,7 @@ from hifigan_jax.errors import DiskError, HifiganError
 from hifigan_jax.recordings import Corpus, load_corpus
 from hifigan_jax.training.distributed import AnyProcess, first_process_first
 from hifigan_jax.training.logging import MetricsLog, Timer, progress_line, tagged
-from hifigan_jax.training.setup import first_state, mesh_over, train_step
+from hifigan_jax.training.setup import mesh_over, train_step
 from hifigan_jax.training.start import Position, Start
 from hifigan_jax.training.state import to_parts
 from hifigan_jax.training.step import AXIS
@@ -53,8 +53,7 @@ class Run:
         replicated = NamedSharding(mesh, PartitionSpec())
         self.split = NamedSharding(mesh, PartitionSpec(AXIS))
         self.any_process, self.stopping = AnyProcess(mesh), False
-        initialise = jax.jit(lambda: first_state(config), out_shardings=replicated)
-        start = Start(config, folder, self.data, self.per_epoch, initialise, replicated)
+        start = Start(config, folder, self.data, self.per_epoch, replicated)
         self.state, self.at = start.state(finetune_from)
         self.train_step = train_step(config, self.per_epoch, mesh)
         self.saved_at = self.at.step if self.at.step else None

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 
 import jax
-from jax.sharding import AxisType, Mesh
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+from jax.interpreters import partial_eval
+from jax.sharding import AxisType, Mesh, NamedSharding
 
 from hifigan_jax.config import Config
 from hifigan_jax.data import Batch
@@ -31,6 +33,23 @@ def mesh_over(config: Config, devices: Sequence[jax.Device] | None = None) -> Me
 def first_state(config: Config, optimizer: Optimizer | None = None) -> TrainState:
     """`initial_state` of the configuration's models, for the reference's optimizer if no other is given. Traceable."""
     return initial_state(build_generator(config), build_discriminator(config), optimizer or adamw(config), config)
+
+
+def placed_first_state(config: Config, sharding: NamedSharding) -> TrainState:
+    """`first_state` on all devices of `sharding`, which gives each of them, in whatever process, the whole.
+
+    Only what the state needs of it is computed (no pass through the models), and one operation after the other: a program for
+    each shape of a draw compiles in less than half the time of one program of all draws.
+    """
+    traced, shapes = jax.make_jaxpr(lambda: first_state(config), return_shape=True)()
+    needed, _ = partial_eval.dce_jaxpr(traced.jaxpr, [True] * len(traced.jaxpr.outvars))
+
+    def placed(leaf):
+        copies = [jax.device_put(leaf, device) for device in sharding.addressable_devices]
+        return jax.make_array_from_single_device_arrays(leaf.shape, sharding, copies)
+
+    leaves = jaxpr_as_fun(ClosedJaxpr(needed, traced.consts))()
+    return jax.tree.unflatten(jax.tree.structure(shapes), map(placed, leaves))
 
 
 def train_step(

@@ -1,7 +1,7 @@
 """Where a run starts: at its own newest checkpoint, at a run of the reference in its folder, at given weights, or anew."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,8 @@ from hifigan_jax import checkpoint
 from hifigan_jax.config import MODEL_KEYS, Config
 from hifigan_jax.errors import CheckpointError
 from hifigan_jax.generator_source import Generator, load_generator
-from hifigan_jax.training.reference import read_reference_state, shape_difference
+from hifigan_jax.training.reference import read_reference_state, shape_difference, state_shapes
+from hifigan_jax.training.setup import placed_first_state
 from hifigan_jax.training.state import TrainState, from_parts, to_parts
 from hifigan_jax.weights.jik876 import discriminator_variables
 from hifigan_jax.weights.reference_run import discriminator_file, find_pairs
@@ -38,7 +39,6 @@ class Start(NamedTuple):
     folder: Path
     data: Mapping[str, Any]  # identifies the training files and how they are batched
     batches_per_epoch: int
-    initialise: Callable[[], TrainState]
     replicated: NamedSharding
 
     def state(self, finetune_from: str | None) -> tuple[TrainState, Position]:
@@ -50,7 +50,7 @@ class Start(NamedTuple):
         if not found:
             return None
         checkpoint.check_same_model(found[0], self.config)
-        shapes = jax.eval_shape(self.initialise)
+        shapes = state_shapes(self.config)
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.replicated), shapes)
         for folder in found:
             try:
@@ -84,7 +84,7 @@ class Start(NamedTuple):
         return None
 
     def _fresh(self, finetune_from: str | None) -> tuple[TrainState, Position]:
-        state = self.initialise()
+        state = placed_first_state(self.config, self.replicated)
         if finetune_from is not None:
             given = load_generator(finetune_from)
             differing = [key for key in MODEL_KEYS if getattr(given.config, key) != getattr(self.config, key)]

@@ -3,13 +3,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from hifigan_jax import losses
 from hifigan_jax.config import LOSS_WEIGHTS
 from hifigan_jax.data import Batch
 from hifigan_jax.mel import input_mel, log_mel, loss_mel
 from hifigan_jax.models import build_discriminator, build_generator
-from hifigan_jax.training.setup import first_state, mesh_over, train_step
+from hifigan_jax.training.setup import first_state, mesh_over, placed_first_state, train_step
 from hifigan_jax.training.state import adamw, from_parts, to_parts
 
 RATE = 1e-3
@@ -38,6 +39,19 @@ def both_families(tiny_config, one_scale):
 def batch(tiny_config, rng):
     audio = rng.normal(0, 0.1, (tiny_config.batch_size, tiny_config.segment_size))
     return Batch(jnp.asarray(audio, jnp.float32), None)
+
+
+def test_the_first_state_drawn_draw_by_draw_is_that_of_one_program(both_families, caplog):
+    sharding = NamedSharding(mesh_over(both_families, jax.devices()[:1]), PartitionSpec())
+    with jax.log_compiles():
+        state = placed_first_state(both_families, sharding)
+    expected = jax.jit(lambda: first_state(both_families))()
+    assert jax.tree.structure(state) == jax.tree.structure(expected)
+    for ours, other in zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True):
+        assert ours.sharding == sharding
+        assert ours.dtype == other.dtype
+        np.testing.assert_allclose(ours, other, rtol=1e-6)
+    assert "conv_general_dilated" not in caplog.text  # no pass through the models, which the parameters don't need
 
 
 def test_the_discriminator_moves_first_and_the_generator_through_the_moved_one(both_families, batch):
