@@ -1,0 +1,47 @@
+"""One tiny generator for all tests of this folder, and the configurations of it."""
+
+import inputs
+import numpy as np
+import pytest
+
+from hifigan_jax import Vocoder
+from hifigan_jax.weights.torch_writer import write_torch_file
+
+
+@pytest.fixture(scope="session")
+def tensors() -> dict[str, np.ndarray]:
+    """The tiny generator's state_dict."""
+    return inputs.generator_tensors(inputs.GENERATOR)
+
+
+@pytest.fixture(scope="session")
+def tiny(tensors, tmp_path_factory):
+    """The tiny generator as a file of the reference, with its configuration beside it. Not to be changed."""
+    folder = tmp_path_factory.mktemp("tiny")
+    write_torch_file(folder / "tiny.pth", {"generator": tensors})
+    inputs.write_json(folder / "config.json", inputs.GENERATOR)
+    return folder / "tiny.pth"
+
+
+@pytest.fixture(scope="session")
+def vocoder(tiny) -> Vocoder:
+    """The tiny generator."""
+    return Vocoder.from_pretrained(tiny)
+
+
+@pytest.fixture(scope="session")
+def mel() -> np.ndarray:
+    """A mel of 24 frames."""
+    return np.random.default_rng(1).normal(-5, 2, (80, 24)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def speech(vocoder, mel) -> np.ndarray:
+    """What the tiny generator makes of the mel."""
+    return vocoder.decode(mel)
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory):
+    """A configuration that trains the tiny generator, without paths. Not to be changed."""
+    return inputs.write_json(tmp_path_factory.mktemp("quick") / "quick.json", inputs.TRAINING)

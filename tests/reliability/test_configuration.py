@@ -1,0 +1,103 @@
+"""Configurations of other projects: foreign names are explained, and what is computed doesn't depend on how it was saved."""
+
+import json
+
+import numpy as np
+import pytest
+from inputs import GENERATOR, TRAINING, generator_tensors, write_json
+from programs import NOT_RAISED, HifiganError, train
+
+from hifigan_jax import Vocoder
+from hifigan_jax.config import load_config, parse_config
+from hifigan_jax.weights.torch_writer import write_torch_file
+
+# --- foreign names --------------------------------------------------------------------------------------------------------------
+
+FOREIGN = {
+    "discriminator_periods": "mpd_periods",
+    "sample_rate": "sampling_rate",
+    "hop_length": "hop_size",
+    "win_length": "win_size",
+    "filter_length": "n_fft",
+    "n_mel_channels": "num_mels",
+    "checkpoint_dir": "checkpoint_path",
+    "save_interval": "checkpoint_interval",
+    "lambda_mel": "loss_weights",
+    "lr": "learning_rate",
+    "epochs": "training_epochs",
+}
+TYPING_ERRORS = {"upsample_rate": "upsample_rates", "learning_rates": "learning_rate", "Learning_Rate": "learning_rate"}
+UPPERCASE = {"BATCH_SIZE": "batch_size", "SEED": "seed"}
+BY_LETTERS = pytest.mark.xfail(strict=True, raises=AssertionError, reason="hints go by how much the letters are alike")
+
+
+@pytest.mark.parametrize(
+    ("key", "right"),
+    [*TYPING_ERRORS.items(), *(pytest.param(*pair, marks=BY_LETTERS) for pair in (FOREIGN | UPPERCASE).items())],
+)
+def test_a_foreign_key_is_told_its_name_here(key, right):
+    with pytest.raises(HifiganError) as caught:
+        parse_config(json.dumps(TRAINING | {key: 1}), "x.json")
+    assert f"'{key}'" in str(caught.value)
+    assert f"'{right}'" in str(caught.value)
+
+
+@pytest.mark.xfail(strict=True, raises=NOT_RAISED, reason="the last one holds, without a word")
+def test_a_key_given_twice_is_refused():
+    text = json.dumps(TRAINING)
+    with pytest.raises(HifiganError, match="hop_size"):
+        parse_config(text[:-1] + ', "hop_size": 256}', "x.json")
+
+
+# --- encodings ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        "utf-8",
+        pytest.param("utf-8-sig", marks=pytest.mark.xfail(strict=True, raises=HifiganError, reason="the mark is taken for JSON")),
+    ],
+)
+def test_a_json_may_begin_with_a_byte_order_mark(encoding, tmp_path):
+    plain = load_config(write_json(tmp_path / "plain.json", TRAINING))
+    assert load_config(write_json(tmp_path / "marked.json", TRAINING, encoding)) == plain
+
+
+# --- hops -----------------------------------------------------------------------------------------------------------------------
+
+ODD_HOPS = {
+    "441_of_44100": {
+        "upsample_rates": [7, 7, 3, 3],
+        "upsample_kernel_sizes": [15, 15, 7, 7],
+        "hop_size": 441,
+        "n_fft": 2048,
+        "win_size": 1764,
+        "sampling_rate": 44100,
+    },
+    "275_of_22050": {"upsample_rates": [11, 5, 5], "upsample_kernel_sizes": [22, 10, 10], "hop_size": 275},
+}
+
+
+@pytest.mark.xfail(strict=True, raises=HifiganError, reason="half of n_fft - hop_size has to be whole")
+@pytest.mark.parametrize("name", ODD_HOPS)
+def test_a_generator_of_an_odd_hop_speaks_mels(name, tmp_path, mel):
+    config = GENERATOR | ODD_HOPS[name]
+    write_json(tmp_path / "config.json", config)
+    write_torch_file(tmp_path / "g.pth", {"generator": generator_tensors(config)})
+    spoken = Vocoder.from_pretrained(tmp_path / "g.pth").decode(mel)
+    assert spoken.shape == (mel.shape[1] * config["hop_size"],)
+    assert np.abs(spoken).max() > 0.01
+
+
+# --- the program ----------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_wrong_with_a_json_is_said_in_one_line(tmp_path):
+    path = write_json(tmp_path / "c.json", TRAINING | {"lr": 1e-4})
+    outcome = train(config=path, checkpoint_path=tmp_path / "run")
+    assert outcome.code == 2
+    (line,) = outcome.said
+    assert line.startswith("error: ")
+    assert "'lr'" in line
+    assert not (tmp_path / "run").exists()

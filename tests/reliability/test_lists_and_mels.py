@@ -1,0 +1,215 @@
+"""Which recordings a run takes: its lists, what it holds out, and the mels that it is fine-tuned on."""
+
+import os
+
+import numpy as np
+import pytest
+import soundfile
+from inputs import RATE, record, sample, second
+from programs import NOT_RAISED, HifiganError, corpus
+
+
+@pytest.fixture
+def take(quick, tmp_path, monkeypatch):
+    """take(**keys): what training takes; the working folder is the test's own."""
+    monkeypatch.chdir(tmp_path)
+    return lambda **keys: corpus(quick, tmp_path / "run" / "index.json", **keys)
+
+
+# --- lists ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ljspeech(tmp_path):
+    """The lists of LJSpeech in the working folder, as whoever trains on it has them."""
+    folder = tmp_path / "LJSpeech-1.1"
+    folder.mkdir()
+    (folder / "training.txt").write_text("LJ001-0001|Printing\nLJ001-0002|in being\n", encoding="utf-8")
+    (folder / "validation.txt").write_text("LJ001-0003|comparatively\n", encoding="utf-8")
+
+
+@pytest.mark.xfail(strict=True, raises=HifiganError, reason="whatever --input_wavs_dir says, the lists of LJSpeech are taken")
+def test_the_lists_of_ljspeech_are_not_those_of_another_folder(ljspeech, take, tmp_path):
+    record(tmp_path / "mine", "a.wav", "b.wav", "c.wav", "d.wav")
+    assert take(input_wavs_dir="mine").names == ["a.wav", "b.wav", "c.wav", "d.wav"]
+
+
+def test_the_lists_of_ljspeech_are_those_of_ljspeech(ljspeech, take, tmp_path):
+    record(tmp_path / "LJSpeech-1.1" / "wavs", *(f"LJ001-000{number}.wav" for number in range(1, 5)))
+    found = take()
+    assert sorted(os.path.basename(path) for path in found.training) == ["LJ001-0001.wav", "LJ001-0002.wav"]
+    assert [os.path.basename(path) for path in found.validation] == ["LJ001-0003.wav"]
+
+
+@pytest.fixture
+def listed(take, tmp_path):
+    """listed(content): what training takes with a list of this content over the folder `wavs`."""
+    record(tmp_path / "wavs", "a.wav", "b.wav", "größe.wav", "大小.wav", "d.wav")
+
+    def listed(content):
+        (tmp_path / "list.txt").write_bytes(content)
+        (tmp_path / "held_out.txt").write_text("d", encoding="utf-8")
+        return take(input_wavs_dir="wavs", input_training_file="list.txt", input_validation_file="held_out.txt")
+
+    return listed
+
+
+OUTSIDE = pytest.mark.xfail(strict=True, raises=AssertionError, reason="whatever a list names is read, wherever it lies")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param("{folder}/elsewhere/c.wav", marks=OUTSIDE, id="absolute"),
+        pytest.param("../elsewhere/c", marks=OUTSIDE, id="above"),
+        pytest.param("linked/c", marks=OUTSIDE, id="by_a_link"),
+    ],
+)
+def test_a_listed_file_may_not_lie_outside_the_folder(entry, listed, tmp_path):
+    record(tmp_path / "elsewhere", "c.wav")
+    os.symlink(tmp_path / "elsewhere", tmp_path / "wavs" / "linked", True)
+    try:
+        found = listed("\n".join(["a", "b", entry.format(folder=tmp_path)]).encode())
+    except HifiganError as error:
+        said = str(error)
+    else:
+        assert found.names == ["a.wav", "b.wav", "d.wav"]
+        said = "".join(found.said)
+    assert "elsewhere" in said or "linked" in said
+
+
+@pytest.mark.parametrize("entry", ["below/c", "./below/c.wav", "below/../below/c", "{folder}/wavs/below/c.wav"])
+def test_a_listed_file_may_lie_anywhere_inside(entry, listed, tmp_path):
+    record(tmp_path / "wavs" / "below", "c.wav")
+    content = "\n".join(["a", "b", entry.format(folder=tmp_path)]).encode()
+    assert listed(content).names == ["a.wav", "b.wav", "c.wav", "d.wav"]
+
+
+@pytest.mark.xfail(strict=True, raises=HifiganError, reason="the whole list has to be UTF-8")
+def test_a_text_that_nobody_reads_may_be_latin_1(listed):
+    assert listed("a|Größe\nb|Maß".encode("latin-1")).names == ["a.wav", "b.wav", "d.wav"]
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        "utf-8",
+        "utf-8-sig",
+        *(
+            pytest.param(name, marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason="the decoder's message stands"))
+            for name in ("utf-16", "latin-1", "gbk")
+        ),
+    ],
+)
+def test_a_list_in_another_encoding_is_read_or_the_cure_is_named(encoding, listed):
+    name = "größe" if encoding != "gbk" else "大小"
+    try:
+        names = listed(f"a|x\n{name}|y\nb|z".encode(encoding)).names
+    except HifiganError as error:
+        refusal = str(error)
+    else:
+        assert names == sorted(["a.wav", "b.wav", "d.wav", f"{name}.wav"])
+        return
+    assert "list.txt" in refusal
+    assert "UTF-8" in refusal
+
+
+# --- what is held out -----------------------------------------------------------------------------------------------------------
+
+
+UNUSABLE = {
+    "text.wav": lambda path: path.write_text("no audio"),
+    "empty.wav": lambda path: path.touch(),
+    "short.wav": lambda path: soundfile.write(path, second()[:300], RATE),
+    "no_samples.wav": lambda path: soundfile.write(path, second()[:0], RATE),
+    "lossy.mp3": lambda path: soundfile.write(path, second(), RATE),
+    "loud.wav": lambda path: soundfile.write(path, np.full(9000, 1000, np.float32), RATE, subtype="FLOAT"),
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param(
+            "first",
+            marks=pytest.mark.xfail(strict=True, raises=HifiganError, reason="one is held out before the files are looked at"),
+        ),
+        "last",
+    ],
+)
+def test_what_is_held_out_can_be_used(name, place, take, tmp_path):
+    record(tmp_path / "wavs", *(f"m{number}.wav" for number in range(5)))
+    UNUSABLE[name](tmp_path / "wavs" / f"{'a' if place == 'first' else 'z'}_{name}")
+    found = take(input_wavs_dir="wavs")
+    assert {f"m{number}.wav" for number in range(5)} <= set(found.names)
+    assert len(found.validation) == 1
+
+
+# --- mels to fine-tune on -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def paired(take, tmp_path):
+    """paired(recordings, mels): {recording: mel} as training takes them, of {name: samples} and {name: frames}."""
+
+    def paired(recordings, mels):
+        for name, samples in recordings.items():
+            path = tmp_path / "wavs" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, samples, RATE)
+        for name, frames in mels.items():
+            path = tmp_path / "mels" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, np.full((80, frames), -5, np.float32))
+        found = take(input_wavs_dir="wavs", input_mels_dir="mels", fine_tuning=True)
+        return {os.path.relpath(one, "wavs"): os.path.relpath(other, "mels") for one, other in found.all.items()}
+
+    return paired
+
+
+LENGTHS = {f"u{number}": 20000 + 777 * number for number in range(4)}
+SHORTER = pytest.mark.xfail(strict=True, raises=HifiganError, reason="a mel has as many frames as its recording, or is refused")
+MORE_FRAMES = {
+    "exact": lambda number: 0,
+    "one_more_as_tacotron_2": lambda number: 1,
+    "one_fewer": lambda number: -1,
+    "some_one_fewer_by_durations": lambda number: -(number % 2),
+    "some_one_more": lambda number: number % 2,
+    "some_three_fewer_by_durations": lambda number: -3 * (number % 2),
+}
+
+
+def some(frames):
+    """Four recordings, and mels that have so many frames more."""
+    recordings = {f"{name}.wav": sample(0)[:length] for name, length in LENGTHS.items()}
+    mels = {f"{name}.npy": length // 256 + frames(number) for number, (name, length) in enumerate(LENGTHS.items())}
+    return recordings, mels
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[SHORTER] if "fewer" in name or "some" in name else []) for name in MORE_FRAMES]
+)
+def test_a_mel_may_be_a_frame_or_so_off(name, paired):
+    assert paired(*some(MORE_FRAMES[name])) == {f"{name}.wav": f"{name}.npy" for name in LENGTHS}
+
+
+@pytest.mark.parametrize("more", [2, -40])
+def test_mels_of_other_recordings_are_refused(more, paired):
+    with pytest.raises(HifiganError, match="mels"):
+        paired(*some(lambda number: more))
+
+
+TWO_SPEAKERS = {f"{speaker}/00{number}.wav": second(number) for speaker in ("p225", "p226") for number in range(3)}
+
+
+@pytest.mark.xfail(strict=True, raises=NOT_RAISED, reason="a mel is found by the recording's name alone, without its folder")
+def test_two_recordings_never_share_a_mel(paired):
+    with pytest.raises(HifiganError):
+        paired(TWO_SPEAKERS, {f"00{number}.npy": RATE // 256 for number in range(3)})
+
+
+@pytest.mark.xfail(strict=True, raises=HifiganError, reason="mels are looked for in one folder, not below it")
+def test_mels_lie_in_sub_folders_as_their_recordings_do(paired):
+    mels = {name.replace("wav", "npy"): RATE // 256 for name in TWO_SPEAKERS}
+    assert paired(TWO_SPEAKERS, mels) == {name: name.replace("wav", "npy") for name in TWO_SPEAKERS}

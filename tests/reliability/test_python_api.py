@@ -1,0 +1,96 @@
+"""The Python interface with what numpy, scipy.io.wavfile, librosa and torchaudio hand over: right, or one of our exceptions."""
+
+import numpy as np
+import pytest
+from inputs import second
+from programs import NOT_RAISED, HifiganError
+
+from hifigan_jax import Vocoder
+
+
+@pytest.fixture(scope="module")
+def right(vocoder):
+    """The mel of a second of speech in [-1, 1]."""
+    return vocoder.mel(second() / np.float32(32768))
+
+
+SPEECH = {
+    "float32": lambda s: (s / 32768).astype(np.float32),
+    "float64": lambda s: s / 32768,
+    "reversed_view": lambda s: (s / 32768)[::-1].copy()[::-1],
+    "int16": lambda s: s,
+    "int32": lambda s: s.astype(np.int32) << 16,
+    "uint8": lambda s: ((s >> 8) + 128).astype(np.uint8),
+    "float32_times_32768": lambda s: s.astype(np.float32),
+}
+UNSCALED = pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="numbers are taken for samples in [-1, 1], whatever they are"
+)
+TODAY = ("float32", "float64", "reversed_view")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in TODAY else [UNSCALED]) for name in SPEECH])
+def test_speech_at_any_scale_is_scaled_or_refused(name, vocoder, right):
+    try:
+        mel = vocoder.mel(SPEECH[name](second()))
+    except HifiganError:
+        assert name not in TODAY
+        return
+    expected = vocoder.mel((second() >> 8) / np.float32(128)) if name == "uint8" else right  # 8 bits are 8 bits
+    np.testing.assert_allclose(mel, expected, rtol=0, atol=1e-3)
+
+
+def test_speech_that_is_very_quiet_is_what_it_is(vocoder, right):
+    mel = vocoder.mel(second() / np.float32(32768) / 32768)
+    assert np.isfinite(mel).all()
+    assert mel.shape == right.shape
+    assert mel.max() < right.max() - 9
+
+
+@pytest.mark.xfail(strict=True, raises=NOT_RAISED, reason="numbers are taken for samples in [-1, 1], whatever they are")
+@pytest.mark.parametrize(
+    "audio",
+    [second() > 0, np.where(np.arange(9000) == 9, np.nan, 0), np.where(np.arange(9000) == 9, np.inf, 0)],
+    ids=["bool", "nan", "infinite"],
+)
+def test_what_is_no_audio_is_refused(audio, vocoder):
+    with pytest.raises(HifiganError):
+        vocoder.mel(audio)
+
+
+@pytest.mark.xfail(strict=True, raises=np.exceptions.ComplexWarning, reason="the imaginary part is dropped with numpy's warning")
+def test_complex_audio_is_refused(vocoder):
+    with pytest.raises(HifiganError):
+        vocoder.mel(second().astype(complex) / 32768)
+
+
+@pytest.mark.parametrize("audio", [np.zeros(384), np.zeros(0), np.zeros(())], ids=["384_samples", "none", "a_number"])
+def test_audio_that_is_too_short_is_refused(audio, vocoder):
+    with pytest.raises(HifiganError):
+        vocoder.mel(audio)
+
+
+@pytest.mark.parametrize(
+    "mel",
+    [
+        np.zeros((80, 9), complex),
+        np.full((80, 9), np.nan),
+        np.zeros((80, 9), np.int32),
+        np.zeros((80, 0)),
+        np.zeros((9, 80)),
+        np.zeros(80),
+        pytest.param(
+            np.zeros((0, 80, 9)), marks=pytest.mark.xfail(strict=True, raises=ValueError, reason="numpy's error comes out")
+        ),
+    ],
+    ids=["complex", "nan", "integers", "no_frames", "transposed", "one_frame_flat", "empty_batch"],
+)
+def test_what_is_no_mel_is_refused(mel, vocoder):
+    with pytest.raises(HifiganError):
+        vocoder.decode(mel)
+
+
+@pytest.mark.xfail(strict=True, raises=KeyError, reason="the type's name is looked up unchecked")
+def test_an_unknown_compute_dtype_is_refused(tiny):
+    with pytest.raises(HifiganError, match="bfloat16"):
+        Vocoder.from_pretrained(tiny, compute_dtype="bf16")
