@@ -10,6 +10,7 @@ kind, on the batch; discriminators, on real and fake together, 2 forward (the se
 import argparse
 import json
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
 from hifigan_jax import runtime
@@ -23,34 +24,30 @@ import numpy as np  # noqa: E402
 
 from hifigan_jax.benchmark import about, measure, peak_flops  # noqa: E402
 from hifigan_jax.config import load_config  # noqa: E402
-from hifigan_jax.flops import Convolution, convolutions  # noqa: E402
+from hifigan_jax.flops import Product, products  # noqa: E402
 from hifigan_jax.models import build_discriminator, build_generator  # noqa: E402
 from hifigan_jax.models.convolution import conv1d, conv_transpose1d  # noqa: E402
 
 KINDS = ("forward", "inputs", "kernels")
+FUNCTIONS = {function.__name__: function for function in (conv1d, conv_transpose1d)}
 PASSES = {"generator": (1, 1, 1), "discriminator": (2, 1.5, 1)}
 
 
-def by_shape(module: nn.Module, example: np.ndarray) -> dict[Convolution, list[str]]:
+def by_shape(module: nn.Module, example: np.ndarray) -> dict[Product, list[str]]:
     """The names of a model's convolutions by what they do; the keys have no name."""
     found = defaultdict(list)
-    for convolution in convolutions(module, example):
-        found[convolution._replace(name="")].append(convolution.name)
+    for product in products(module, example):
+        if product.function in FUNCTIONS:
+            path = (part for part in product.layer.split("/")[1:] if "." not in part)  # modules, not their methods
+            found[product._replace(layer="")].append("/".join(path))
     return found
 
 
-def seconds(convolution: Convolution, rounds: int) -> np.ndarray:
+def seconds(convolution: Product, rounds: int) -> np.ndarray:
     """Of one call of each kind, as KINDS has them."""
     random = np.random.default_rng(0)
-    x, kernel = (jnp.asarray(random.normal(size=size), jnp.float32) for size in (convolution.x, convolution.kernel))
-
-    def apply(x, kernel):
-        if convolution.transposed:
-            return conv_transpose1d(x, kernel, stride=convolution.stride)
-        padding = convolution.dilation * (convolution.kernel[0] - 1) // 2
-        how = {name: getattr(convolution, name) for name in ("stride", "dilation", "groups")}
-        return conv1d(x, kernel, padding=padding, **how)
-
+    x, kernel = (jnp.asarray(random.normal(size=size), jnp.float32) for size in convolution.operands)
+    apply = partial(FUNCTIONS[convolution.function], **dict(convolution.options))
     dy = jnp.asarray(random.normal(size=jax.eval_shape(apply, x, kernel).shape), jnp.float32)
     programs = (
         jax.jit(apply),
@@ -86,10 +83,11 @@ def main() -> None:
             took, work = seconds(convolution, options.rounds), convolution.operations
             in_step = len(names) * np.array([took @ PASSES[model], work * sum(PASSES[model])])
             total += in_step
-            label = f"{names[0]} {'x'.join(map(str, convolution.kernel))}" + (f" ({len(names)})" if len(names) > 1 else "")
+            kernel = convolution.operands[1]
+            label = f"{names[0]} {'x'.join(map(str, kernel))}" + (f" ({len(names)})" if len(names) > 1 else "")
             speeds = "".join(f"{work / one / 1e9:9.0f}" for one in took)
             print(f"{label:44}{speeds}{1e3 * in_step[0]:9.1f}{in_step[1] / 1e9:8.1f}", flush=True)
-            results.append({"names": names, "kernel": convolution.kernel, "seconds": dict(zip(KINDS, took, strict=True))})
+            results.append({"names": names, "kernel": kernel, "seconds": dict(zip(KINDS, took, strict=True))})
     print(f"{'all':44}{'':27}{1e3 * total[0]:9.1f}{total[1] / 1e9:8.1f}  {total[1] / total[0] / 1e9:.0f} GFLOP/s")
     if options.json:
         setting = {"config": str(options.config), "batch_size": rows, "dtype": "float32", "on": about(jax.devices())}

@@ -1,30 +1,33 @@
-"""How many floating-point operations a model needs, counted from the shapes of its convolutions in their direct form.
+"""How many floating-point operations a model needs, counted from the program that its forward pass is traced to.
 
-A compiler's own count is no yardstick: it counts the zeros that some forms multiply with and misses what others save. Additions
-of biases, activations and mels are left out; they are under one per cent.
+Counted are convolutions, in their direct form on all platforms, and matrix products. A compiler's own count is no yardstick: it
+counts the zeros that some forms multiply with and misses what others save. Biases and activations are left out; they are under
+one per cent.
 """
 
+import itertools
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.extend.core import Jaxpr, JaxprEqn, jaxprs_in_params
 
 from hifigan_jax.config import Config
 from hifigan_jax.models import build_discriminator, build_generator
-from hifigan_jax.models.layers import Conv, ConvTranspose, SpectralConv
+from hifigan_jax.models.convolution import conv1d_p, conv_transpose1d
 
 
-def generator_flops(config: Config, frames: int) -> int:
-    """Of the synthesis of `frames` mel frames."""
-    return _count(build_generator(config), jnp.zeros((1, frames, config.num_mels)))
+def generator_flops(config: Config, frames: int, rows: int = 1) -> int:
+    """Of the synthesis of `rows` mels of `frames` frames."""
+    return _total(products(build_generator(config), jnp.zeros((rows, frames, config.num_mels))))
 
 
-def discriminator_flops(config: Config, samples: int) -> int:
-    """Of one look of all discriminators at `samples` samples."""
-    return _count(build_discriminator(config), jnp.zeros((1, samples)))
+def discriminator_flops(config: Config, samples: int, rows: int = 1) -> int:
+    """Of one look of all discriminators at `rows` times `samples` samples."""
+    return _total(products(build_discriminator(config), jnp.zeros((rows, samples))))
 
 
 def training_step_flops(config: Config) -> int:
@@ -34,45 +37,77 @@ def training_step_flops(config: Config) -> int:
     back once; the discriminator goes forward and back on real and on fake audio to move itself, then forward on both and back to
     the fake's samples alone.
     """
-    generator = generator_flops(config, config.segment_size // config.hop_size)
-    discriminator = discriminator_flops(config, config.segment_size)
-    return config.batch_size * (3 * generator + 9 * discriminator)
+    generator = generator_flops(config, config.segment_size // config.hop_size, config.batch_size)
+    discriminator = discriminator_flops(config, config.segment_size, config.batch_size)
+    return 3 * generator + 9 * discriminator
 
 
-class Convolution(NamedTuple):
-    """One convolution of a model: where it is, what it takes, and how many operations one forward pass of it costs."""
+class Product(NamedTuple):
+    """One convolution or matrix product of a program: where it is, what it takes, and how many operations it costs."""
 
-    name: str
-    x: tuple[int, int, int]  # [B, T_in, C_in]
-    kernel: tuple[int, int, int]  # [K, C_in / groups, C_out]
-    stride: int
-    dilation: int
-    groups: int
-    transposed: bool
+    layer: str  # the path of the module that it is in
+    function: str  # conv1d or conv_transpose1d, or an operation of XLA's: conv_general_dilated or dot_general
+    operands: tuple[tuple[int, ...], ...]  # their shapes
+    options: tuple[tuple[str, int], ...]  # the keyword arguments, if `function` is one of ours
     operations: int
 
 
-def convolutions(module: nn.Module, example: jax.Array) -> list[Convolution]:
-    """Those that `module` applies to an input of this shape, in their order."""
-    found = []
+def products(module: nn.Module, example: Any) -> list[Product]:
+    """Those of one forward pass of `module` on an input of these shapes, in their order."""
+    variables = jax.eval_shape(module.init, jax.random.key(0), example)
+    return list(_products(jax.make_jaxpr(module.apply)(variables, example).jaxpr))
 
-    def intercept(call: Callable, arguments, options, context: nn.module.InterceptorContext):
-        y = call(*arguments, **options)
-        layer = context.module
-        if context.method_name == "__call__" and isinstance(layer, Conv | ConvTranspose | SpectralConv):
-            x, transposed = arguments[0], isinstance(layer, ConvTranspose)
-            dilation, groups = getattr(layer, "dilation", 1), getattr(layer, "groups", 1)
-            kernel = (layer.kernel_size, x.shape[-1] // groups, layer.features)
-            rows, samples, _ = (x if transposed else y).shape
-            operations = 2 * rows * samples * math.prod(kernel)
-            how = (layer.stride, dilation, groups, transposed)
-            found.append(Convolution("/".join(layer.path), x.shape, kernel, *how, operations))
-        return y
 
-    with nn.intercept_methods(intercept):
-        jax.eval_shape(lambda: module.init(jax.random.key(0), example))
+def _total(products: Iterable[Product]) -> int:
+    return sum(product.operations for product in products)
+
+
+def _products(program: Jaxpr, scope: str = "") -> Iterator[Product]:
+    for equation in program.eqns:
+        layer = f"{scope}/{equation.source_info.name_stack}".strip("/")
+        if counted := _counted(equation):
+            function, options, operations = counted
+            operands = tuple(operand.aval.shape for operand in equation.invars)
+            yield Product(layer, function, operands, tuple(options.items()), operations)
+        else:
+            for product in _inner(equation, layer):
+                yield product._replace(operations=_times(equation) * product.operations)
+
+
+def _counted(equation: JaxprEqn) -> tuple[str, dict[str, int], int] | None:
+    """Function, options and operations of an equation that is a product by itself; None for others."""
+    name, params = equation.primitive.name, equation.params
+    shapes = [operand.aval.shape for operand in (*equation.invars, *equation.outvars)]
+    if name == "jit" and params["name"] == conv_transpose1d.__name__:  # every input meets every tap
+        x, kernel, y = shapes
+        return params["name"], {"stride": y[1] // x[1]}, 2 * math.prod(x[:2]) * math.prod(kernel)
+    if name == conv1d_p.name:
+        _, kernel, y = shapes
+        return name, params, 2 * math.prod(y) * math.prod(kernel[:2])
+    if name == "conv_general_dilated":
+        _, kernel, y = shapes
+        outputs = kernel[params["dimension_numbers"].rhs_spec[0]]
+        return name, {}, 2 * math.prod(y) * math.prod(kernel) // outputs
+    if name == "dot_general":
+        x, _, y = shapes
+        (contracted, _), _ = params["dimension_numbers"]
+        return name, {}, 2 * math.prod(y) * math.prod(x[axis] for axis in contracted)
+    return None
+
+
+def _inner(equation: JaxprEqn, layer: str) -> list[Product]:
+    """The products of an equation's inner programs; of several branches, those of the most expensive."""
+    parts = [list(_products(program, layer)) for program in jaxprs_in_params(equation.params)]
+    if equation.primitive.name == "cond":
+        return max(parts, key=_total)
+    found = list(itertools.chain(*parts))
+    if found and equation.primitive.name == "while":
+        raise ValueError(f"{layer}: products in a while loop can't be counted: use lax.scan")
     return found
 
 
-def _count(module: nn.Module, example: jax.Array) -> int:
-    return sum(convolution.operations for convolution in convolutions(module, example))
+def _times(equation: JaxprEqn) -> int:
+    """How often an equation's inner programs run, on all devices together."""
+    if equation.primitive.name == "scan":
+        return equation.params["length"]
+    return equation.params["mesh"].size if equation.primitive.name == "shard_map" else 1
