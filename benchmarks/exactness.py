@@ -26,23 +26,25 @@ from hifigan_jax import Vocoder  # noqa: E402
 from hifigan_jax.audio import SUFFIXES, read_audio_at  # noqa: E402
 from hifigan_jax.benchmark import about  # noqa: E402
 from hifigan_jax.generator_source import load_generator  # noqa: E402
-from hifigan_jax.models import build_generator, convolution, layers  # noqa: E402
+from hifigan_jax.models import build_generator, convolution, convolution_xla, layers  # noqa: E402
 from hifigan_jax.models.layers import fold_norms  # noqa: E402
 
 
 def definition(x, kernel, *, stride=1, padding=0, dilation=1, groups=1):
-    """`conv1d` as the library has it."""
-    return convolution._by_library(x, kernel, stride, padding, dilation, groups)
+    """`conv1d` as XLA has it."""
+    return convolution_xla.conv1d(x, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
 def by_definition(generator, params, mel: np.ndarray) -> np.ndarray:
-    """The audio of mel [1, F, M] by the library's convolutions alone."""
-    ours = convolution.conv1d
+    """The audio of mel [1, F, M] by XLA's convolutions alone."""
+    ours, transposed = convolution.conv1d, convolution.conv_transpose1d
     try:
         convolution.conv1d = layers.conv1d = definition
+        layers.conv_transpose1d = transposed.__wrapped__  # traced anew, by the definition
         program = jax.jit(generator.apply, compiler_options=runtime.without_onednn()).lower({"params": params}, mel).compile()
     finally:
         convolution.conv1d = layers.conv1d = ours
+        layers.conv_transpose1d = transposed
     return np.asarray(program({"params": params}, mel))[0]
 
 

@@ -15,9 +15,11 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir, xla
 from jaxtyping import Array, Float
 
-from hifigan_jax.models import convolution_cpu, convolution_xla
-from hifigan_jax.models.convolution_cpu import TILE as TILE
+import hifigan_jax.models.convolution_cpu as convolution_cpu
+import hifigan_jax.models.convolution_xla as convolution_xla
 from hifigan_jax.models.convolution_xla import by_phase
+
+TILE = convolution_cpu.TILE
 
 
 def conv1d(

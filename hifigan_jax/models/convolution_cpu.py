@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 from scipy.linalg import block_diag
 
-from hifigan_jax.models import convolution_xla
+import hifigan_jax.models.convolution_xla as convolution_xla
 from hifigan_jax.models.convolution_xla import PRECISION, by_phase, padded, phases, transposed
 
 # Groups of up to this many output channels share one product of blocks, which compiles in a sixth of the time; wider ones are

@@ -1,9 +1,13 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 
-from hifigan_jax.models import convolution
+from hifigan_jax.models import convolution_xla
+from hifigan_jax.models.convolution import conv1d, conv_transpose1d
 
 
 def definition(x, kernel, stride=1, padding=0, dilation=1, groups=1):
@@ -68,48 +72,150 @@ def case(request, normal):
 def test_conv1d_equals_its_definition(case):
     x, kernel, options = case
     expected = definition(x, kernel, **options)
-    np.testing.assert_allclose(convolution.conv1d(x, kernel, **options), expected, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(conv1d(x, kernel, **options), expected, atol=1e-5 * np.abs(expected).max())
 
 
 def test_float64_equals_its_definition_to_float64(case, float64):
     x, kernel, options = case
-    y = convolution.conv1d(jnp.asarray(x, jnp.float64), jnp.asarray(kernel, jnp.float64), **options)
+    y = conv1d(jnp.asarray(x, jnp.float64), jnp.asarray(kernel, jnp.float64), **options)
     assert y.dtype == jnp.float64
     np.testing.assert_allclose(y, definition(x, kernel, **options), atol=1e-12)
 
 
-def test_every_form_has_the_gradients_of_the_library(case):
+def assert_close(tree, expected, tolerance):
+    """All arrays agree within this share of the largest value of each."""
+    for one, other in zip(jax.tree.leaves(tree), jax.tree.leaves(expected), strict=True):
+        one, other = (np.asarray(array, np.float64) for array in (one, other))
+        np.testing.assert_allclose(one, other, atol=tolerance * np.abs(other).max(), rtol=0)
+
+
+def test_every_form_has_the_gradients_of_xla_s_own(case):
     x, kernel, options = case
 
     def gradients(conv):
-        y, pull_back = jax.vjp(conv, x, kernel)
+        y, pull_back = jax.vjp(partial(conv, **options), x, kernel)
         return pull_back(jax.random.normal(jax.random.key(1), y.shape))
 
-    ours = gradients(lambda x, kernel: convolution.conv1d(x, kernel, **options))
-    library = gradients(lambda x, kernel: convolution.convolution_xla.conv1d(x, kernel, **options))
-    for mine, theirs in zip(ours, library, strict=True):
-        np.testing.assert_allclose(mine, theirs, atol=1e-5 * np.abs(theirs).max())
+    assert_close(gradients(conv1d), gradients(convolution_xla.conv1d), 1e-5)
+
+
+SMALL = {"groups": (8, 12, 5, 2, 3, 1, 4, 13), "dilation": (4, 6, 3, 1, 2, 3, 2, 11), "stride": (3, 4, 5, 3, 2, 1, 1, 14)}
+each_small = pytest.mark.parametrize("case", SMALL.values(), ids=SMALL.keys(), indirect=True)
+
+
+@each_small
+def test_derivatives_of_any_order_and_mode_are_those_of_xla_s_own(case, float64):
+    x, kernel, options = case
+    operands = x.astype(jnp.float64), kernel.astype(jnp.float64)
+
+    def derivatives(conv):
+        def loss(x, kernel):
+            return jnp.sum(jnp.sin(conv(x, kernel, **options)))
+
+        first = jax.grad(loss, argnums=(0, 1))
+        penalty = jax.grad(lambda *operands: sum(jnp.sum(one**2) for one in first(*operands)), argnums=(0, 1))
+        forward = jax.jvp(penalty, operands, jax.tree.map(jnp.cos, operands))
+        return forward, jax.hessian(loss, argnums=1)(*operands)
+
+    assert_close(derivatives(conv1d), derivatives(convolution_xla.conv1d), 1e-12)
+
+
+@each_small
+@pytest.mark.parametrize("axes", [(1, None), (None, 2), (0, 3)], ids=["inputs", "kernels", "both"])
+def test_vmapped_convolutions_and_gradients_are_those_of_each_example(case, axes, normal):
+    x, kernel, options = case
+
+    def both(x, kernel):
+        y, pull_back = jax.vjp(partial(conv1d, **options), x, kernel)
+        return y, pull_back(jnp.cos(y))
+
+    operands = [normal(3, *one.shape) if axis is not None else one for one, axis in zip((x, kernel), axes, strict=True)]
+    each = [both(*(one if axis is None else one[i] for one, axis in zip(operands, axes, strict=True))) for i in range(3)]
+    moved = (one if axis is None else jnp.moveaxis(one, 0, axis) for one, axis in zip(operands, axes, strict=True))
+    assert_close(jax.vmap(both, axes)(*moved), jax.tree.map(lambda *one: jnp.stack(one), *each), 1e-6)
+
+
+@each_small
+def test_under_shard_map_the_gradient_of_a_shared_kernel_is_summed_over_devices(case):
+    """With check_vma, jax does it; without, it is the caller's to do."""
+    x, kernel, options = case
+    mesh = AbstractMesh((2,), ("data",), axis_types=(AxisType.Auto,))
+
+    def gradients(x, kernel):
+        return jax.grad(lambda *operands: jnp.sum(jnp.sin(conv1d(*operands, **options))), argnums=(0, 1))(x, kernel)
+
+    for check, out_specs in ((True, (PartitionSpec("data"), PartitionSpec())), (False, PartitionSpec("data"))):
+        specs = dict(in_specs=(PartitionSpec("data"), PartitionSpec()), out_specs=out_specs, check_vma=check)
+        program = str(jax.make_jaxpr(jax.shard_map(gradients, mesh=mesh, **specs))(x, kernel))
+        assert program.count("= psum") == (1 if check else 0), program
+
+
+@each_small
+def test_under_shard_map_every_form_compiles_and_is_itself(case):
+    x, kernel, options = case
+    mesh = jax.make_mesh((1,), ("data",), (AxisType.Auto,), devices=jax.devices()[:1])
+
+    def loss(conv, x, kernel):
+        return jnp.sum(jnp.sin(conv(x, kernel, **options)))
+
+    rows, whole = PartitionSpec("data"), PartitionSpec()
+    ours, expected = (jax.grad(partial(loss, conv), argnums=(0, 1)) for conv in (conv1d, convolution_xla.conv1d))
+    for check in (True, False):
+        sharded = jax.shard_map(ours, mesh=mesh, in_specs=(rows, whole), out_specs=(rows, whole), check_vma=check)
+        assert_close(jax.jit(sharded)(x, kernel), expected(x, kernel), 1e-5)
+
+
+@each_small
+def test_rematerialized_gradients_are_the_same(case):
+    x, kernel, options = case
+
+    def loss(x, kernel):
+        return jnp.sum(jnp.sin(conv1d(x, kernel, **options)))
+
+    assert_close(jax.grad(jax.checkpoint(loss), argnums=(0, 1))(x, kernel), jax.grad(loss, argnums=(0, 1))(x, kernel), 1e-6)
+
+
+@each_small
+def test_bfloat16_stays_bfloat16_and_is_rounded_to_it(case):
+    x, kernel, options = case
+    x, kernel = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
+    y, pull_back = jax.vjp(partial(conv1d, **options), x, kernel)
+    assert {one.dtype for one in (y, *pull_back(y))} == {jnp.dtype(jnp.bfloat16)}
+    assert_close(y, definition(x, kernel, **options), 1e-2)
+
+
+def test_operands_that_do_not_fit_are_an_error(normal):
+    for kernel in (normal(3, 5, 4), normal(3, 4, 4).astype(jnp.bfloat16)):
+        with pytest.raises(TypeError, match="a convolution"):
+            conv1d(normal(1, 9, 4), kernel)
+
+
+def lowered(case, platform):
+    x, kernel, options = case
+    return jax.jit(partial(conv1d, **options)).trace(x, kernel).lower(lowering_platforms=(platform,)).as_text()
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_accelerators_have_xla_s_own_convolution(case, platform):
+    text = lowered(case, platform)
+    assert text.count("stablehlo.convolution") == 1
+    assert "stablehlo.dot_general" not in text
 
 
 @pytest.mark.parametrize("case", [CASES[name] for name in CASES if name.startswith("long")], indirect=True)
-def test_long_convolutions_are_convolutions_over_tiles(case):
-    x, kernel, options = case
-    program = jax.make_jaxpr(lambda x, kernel: convolution.conv1d(x, kernel, **options))(x, kernel)
-    assert str(program).count("= conv_general_dilated") == (8 if jax.default_backend() == "cpu" else 1)
+def test_on_cpus_long_convolutions_are_convolutions_over_tiles(case):
+    assert lowered(case, "cpu").count("stablehlo.convolution") == 8
 
 
-@pytest.mark.skipif(jax.default_backend() != "cpu", reason="other backends have the library's form alone")
 @pytest.mark.parametrize("case", [CASES[name] for name in CASES if name.startswith("few_products")], indirect=True)
-def test_layers_that_gain_by_few_products_have_no_convolution(case):
-    x, kernel, options = case
-    program = jax.make_jaxpr(lambda x, kernel: convolution.conv1d(x, kernel, **options))(x, kernel)
-    assert "conv_general_dilated" not in str(program)
+def test_on_cpus_layers_that_gain_by_few_products_have_no_convolution(case):
+    assert "stablehlo.convolution" not in lowered(case, "cpu")
 
 
 @pytest.mark.parametrize(("taps", "stride"), [(16, 8), (4, 2), (8, 4), (11, 5), (8, 5), (3, 3), (7, 2)])
 def test_transposed_convolution_equals_its_definition(taps, stride, normal):
     x = normal(2, 9, 5)
     kernel = normal(taps, 5, 3)
-    y = convolution.conv_transpose1d(x, kernel, stride=stride)
+    y = conv_transpose1d(x, kernel, stride=stride)
     assert y.shape == (2, 9 * stride, 3)
     np.testing.assert_allclose(y, transposed_definition(x, kernel, stride), atol=2e-5)

@@ -1,0 +1,103 @@
+"""Programs are lowered for the platform that they are for, whatever the host has; here that is always a CPU."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hifigan_jax.config import load_config, packaged_config
+from hifigan_jax.data import Batch
+from hifigan_jax.models import build_generator
+from hifigan_jax.models.convolution import conv1d
+from hifigan_jax.training.setup import first_state, mesh_over, train_step
+
+accelerators = pytest.mark.parametrize("platform", ["cuda", "tpu"])
+
+
+def lowered(traced, platform):
+    return traced.lower(lowering_platforms=(platform,)).as_text()
+
+
+def convolutions(text):
+    return text.count("stablehlo.convolution")
+
+
+def in_groups(text):
+    return len(re.findall(r"(?:feature|batch)_group_count = (?!1 )", text))
+
+
+def generator_layers(config):
+    """The first and the last convolution; for each rate, an upsampling and the residual blocks'."""
+    blocks = sum(map(len, config.resblock_dilation_sizes)) * (2 if config.resblock == "1" else 1)
+    return 2 + len(config.upsample_rates) * (1 + blocks)
+
+
+@pytest.fixture(scope="module")
+def synthesis():
+    """V1 at half its width and its number of layers."""
+    config = load_config(packaged_config("config_v1"), {"upsample_initial_channel": 256})
+    generator, mel = build_generator(config), jnp.zeros((1, 32, 80))
+    variables = jax.eval_shape(generator.init, jax.random.key(0), mel)
+    return jax.jit(generator.apply).trace(variables, mel), generator_layers(config)
+
+
+@pytest.fixture(scope="module")
+def training():
+    """V3's step at an eighth of its width, with one period, and how many convolutions it has by definition."""
+    narrow = {"upsample_initial_channel": 32, "discriminator_channel_mult": 0.125, "mpd_periods": [2]}
+    config = load_config(packaged_config("config_v3"), {"segment_size": 2048, "batch_size": 2, **narrow})
+    audio = jax.ShapeDtypeStruct((2, 2048), jnp.float32)
+    step = train_step(config, 1, mesh_over(config, jax.devices()[:1]))
+    traced = step.trace(jax.eval_shape(lambda: first_state(config)), Batch(audio, None))
+    generator, discriminator, judges = generator_layers(config), 6 + 3 * 8, 1 + 3
+    # The discriminators' step: forward on real and fake together, back to the kernels, and to the inputs but for the audio; the
+    # generator's: forward on real, on fake, and back to the inputs.
+    moves = 3 * discriminator - judges + 3 * discriminator
+    return traced, 3 * generator - 1 + moves  # the mel needs no gradient
+
+
+@accelerators
+def test_accelerators_synthesize_by_one_plain_convolution_a_layer(synthesis, platform):
+    traced, layers = synthesis
+    text = lowered(traced, platform)
+    assert convolutions(text) == layers == 78
+    assert "stablehlo.dot_general" not in text
+    assert "stablehlo.case" not in text
+
+
+def test_cpus_synthesize_long_kernels_over_tiles(synthesis):
+    """7 and 11 taps of 128 channels, 6 layers each, take 8 convolutions."""
+    traced, layers = synthesis
+    assert convolutions(lowered(traced, "cpu")) == layers + 12 * 7
+
+
+@accelerators
+def test_accelerators_train_by_plain_convolutions(training, platform):
+    traced, count = training
+    text = lowered(traced, platform)
+    assert convolutions(text) == count
+    assert in_groups(text) == 3 * 5 * 6  # MSD's, in all passes
+    assert "optimization_barrier" not in text
+    assert "stablehlo.case" not in text
+
+
+def test_cpus_train_without_convolutions_in_groups(training):
+    traced, count = training
+    text = lowered(traced, "cpu")
+    assert convolutions(text) == count - 3 * 5 * 6
+    assert in_groups(text) == 0
+    assert "stablehlo.case" not in text
+
+
+def test_one_artifact_holds_the_forms_of_all_platforms(normal):
+    x, kernel = normal(1, 40, 8), normal(11, 2, 16)
+
+    def loss(x, kernel):
+        return jnp.sum(jnp.tanh(conv1d(x, kernel, padding=5, groups=4)))
+
+    gradients = jax.jit(jax.grad(loss, argnums=(0, 1)))
+    exported = jax.export.export(gradients, platforms=("cpu", "cuda", "tpu"))(x, kernel)
+    assert in_groups(exported.mlir_module()) > 0  # on CPUs none
+    jax.tree.map(np.testing.assert_array_equal, exported.call(x, kernel), gradients(x, kernel))
