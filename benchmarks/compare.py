@@ -85,9 +85,10 @@ def main() -> None:
 
     if options.task == "synthesis":
         flops = options.batch_size * generator_flops(config, options.frames)
-        audio = options.batch_size * options.frames * config.hop_size / config.sampling_rate
+        audio = options.batch_size * options.frames * config.mel.hop_size / config.mel.sampling_rate
     else:
-        flops, audio = training_step_flops(config), options.batch_size * config.segment_size / config.sampling_rate
+        flops = training_step_flops(config)
+        audio = options.batch_size * config.optimization.segment_size / config.mel.sampling_rate
     machine = f"{processor()}, {options.threads} threads, {platform.system()}"
     print(f"{options.task}, {options.config.stem}, batch {options.batch_size}, {audio:.2f} s of audio; {machine}")
     print(f"{'':24}{'median s':>10}{'min':>8}{'max':>8}{'x real time':>13}{'GFLOP/s':>9}")

@@ -46,7 +46,7 @@ def torch(options: argparse.Namespace, config: Config):
         modules = (peer.generator(config), *peer.discriminators())
         weights = [{name: tensor.numpy() for name, tensor in module.state_dict().items()} for module in modules]
         trainer = peer.Trainer(config, weights)
-        audio = noise(config.batch_size, config.segment_size)
+        audio = noise(config.optimization.batch_size, config.optimization.segment_size)
         return lambda: trainer.step(audio)
     generator = reference_generator(config)
     mel = random_mel(config, options)
@@ -106,7 +106,7 @@ def exported(config: Config):
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         path = str(Path(folder) / "generator.onnx")
         axes = {"mel": {0: "batch", 2: "frames"}, "audio": {0: "batch", 2: "samples"}}
-        example = torch.zeros(1, config.num_mels, 32)
+        example = torch.zeros(1, config.mel.num_mels, 32)
         names = {"input_names": ["mel"], "output_names": ["audio"]}
         torch.onnx.export(reference_generator(config), example, path, dynamic_axes=axes, dynamo=False, **names)
         yield path
@@ -114,7 +114,7 @@ def exported(config: Config):
 
 def random_mel(config: Config, options: argparse.Namespace) -> np.ndarray:
     """(B, M, F), spread as log-mels are."""
-    return np.random.default_rng(0).normal(-5, 2, (options.batch_size, config.num_mels, options.frames)).astype(np.float32)
+    return np.random.default_rng(0).normal(-5, 2, (options.batch_size, config.mel.num_mels, options.frames)).astype(np.float32)
 
 
 def noise(rows: int, samples: int) -> np.ndarray:

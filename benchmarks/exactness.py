@@ -25,8 +25,9 @@ import numpy as np  # noqa: E402
 from hifigan_jax import Vocoder  # noqa: E402
 from hifigan_jax.audio import SUFFIXES, read_audio_at  # noqa: E402
 from hifigan_jax.benchmark import about  # noqa: E402
-from hifigan_jax.generator_source import load_generator  # noqa: E402
-from hifigan_jax.models import build_generator, convolution, convolution_xla, layers  # noqa: E402
+from hifigan_jax.loading import load_generator  # noqa: E402
+from hifigan_jax.models import convolution, convolution_xla, layers  # noqa: E402
+from hifigan_jax.models.generator import Conditions  # noqa: E402
 from hifigan_jax.models.layers import fold_norms  # noqa: E402
 
 
@@ -41,11 +42,12 @@ def by_definition(generator, params, mel: np.ndarray) -> np.ndarray:
     try:
         convolution.conv1d = layers.conv1d = definition
         layers.conv_transpose1d = transposed.__wrapped__  # traced anew, by the definition
-        program = jax.jit(generator.apply, compiler_options=runtime.without_onednn()).lower({"params": params}, mel).compile()
+        program = jax.jit(generator.apply, compiler_options=runtime.without_onednn())
+        program = program.lower({"params": params}, Conditions(mel)).compile()
     finally:
         convolution.conv1d = layers.conv1d = ours
         layers.conv_transpose1d = transposed
-    return np.asarray(program({"params": params}, mel))[0]
+    return np.asarray(program({"params": params}, Conditions(mel)))[0]
 
 
 def chunks(mel: np.ndarray, size: int) -> list[np.ndarray]:
@@ -56,7 +58,7 @@ def chunks(mel: np.ndarray, size: int) -> list[np.ndarray]:
 def compare(name: str, paths: list[Path], frames: int) -> dict[str, dict[str, float]]:
     """The differences for one model, by what is compared."""
     vocoder, loaded = Vocoder.from_pretrained(name), load_generator(name, None)
-    generator = build_generator(loaded.config, folded=True)
+    generator = loaded.config.generator.build(loaded.config.mel, folded=True)
     params = fold_norms(jax.tree.map(jnp.asarray, loaded.params))
     doubled = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), params)
     exact = jax.jit(generator.apply)
@@ -66,7 +68,7 @@ def compare(name: str, paths: list[Path], frames: int) -> dict[str, dict[str, fl
     pairs = {}
     for i, mel in enumerate(mels):
         row = mel.T[None]
-        ours, truth = vocoder.decode(mel), np.asarray(exact({"params": doubled}, row.astype(np.float64)))[0]
+        ours, truth = vocoder.decode(mel), np.asarray(exact({"params": doubled}, Conditions(row.astype(np.float64))))[0]
         plain = by_definition(generator, params, row)
         streamed = {size: np.concatenate(list(vocoder.stream(chunks(mel, size)))) for size in (64, 8)}
         for label, one, other in (

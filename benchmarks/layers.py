@@ -12,6 +12,7 @@ import json
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from hifigan_jax import runtime
 
@@ -25,15 +26,16 @@ import numpy as np  # noqa: E402
 from hifigan_jax.benchmark import about, measure, peak_flops  # noqa: E402
 from hifigan_jax.config import load_config  # noqa: E402
 from hifigan_jax.flops import Product, products  # noqa: E402
-from hifigan_jax.models import build_discriminator, build_generator  # noqa: E402
 from hifigan_jax.models.convolution import conv1d, conv_transpose1d  # noqa: E402
+from hifigan_jax.models.generator import Conditions  # noqa: E402
+from hifigan_jax.training.setup import discriminator_of, generator_of  # noqa: E402
 
 KINDS = ("forward", "inputs", "kernels")
 FUNCTIONS = {function.__name__: function for function in (conv1d, conv_transpose1d)}
 PASSES = {"generator": (1, 1, 1), "discriminator": (2, 1.5, 1)}
 
 
-def by_shape(module: nn.Module, example: np.ndarray) -> dict[Product, list[str]]:
+def by_shape(module: nn.Module, example: Any) -> dict[Product, list[str]]:
     """The names of a model's convolutions by what they do; the keys have no name."""
     found = defaultdict(list)
     for product in products(module, example):
@@ -67,19 +69,20 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     config, rows = load_config(options.config), options.batch_size
+    samples = config.optimization.segment_size
     models = {
-        "generator": (build_generator(config), (rows, config.segment_size // config.hop_size, config.num_mels)),
-        "discriminator": (build_discriminator(config), (2 * rows, config.segment_size)),
+        "generator": (generator_of(config), Conditions(np.zeros((rows, samples // config.mel.hop_size, config.mel.num_mels)))),
+        "discriminator": (discriminator_of(config), np.zeros((2 * rows, samples))),
     }
     peak = peak_flops("float32")
     print(f"{options.config.stem}, batch {rows}, float32; {about(jax.devices())}")
     print(f"peak {peak / 1e9:.0f} GFLOP/s; GFLOP/s of each kind of pass, ms and GFLOP in a step")
     print(f"{'':44}" + "".join(f"{kind:>9}" for kind in KINDS) + f"{'in step':>9}{'GFLOP':>8}")
     results, total = [], np.zeros(2)
-    for model, (module, size) in models.items():
+    for model, (module, example) in models.items():
         if options.only not in (None, model):
             continue
-        for convolution, names in by_shape(module, np.zeros(size, np.float32)).items():
+        for convolution, names in by_shape(module, example).items():
             took, work = seconds(convolution, options.rounds), convolution.operations
             in_step = len(names) * np.array([took @ PASSES[model], work * sum(PASSES[model])])
             total += in_step

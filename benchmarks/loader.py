@@ -32,16 +32,16 @@ def main() -> None:
     config = load_config(options.config, given)
     with tempfile.TemporaryDirectory() as folder:
         corpus = load_corpus(config, Path(folder) / "recordings.json")
-    batches = iterate(training_batches(corpus, config), 0, config.num_workers)
+    batches = iterate(training_batches(corpus, config), 0, config.data.num_workers)
     next(batches)
     began = time.perf_counter()
     for _ in range(options.batches):
         next(batches)
     seconds = (time.perf_counter() - began) / options.batches
-    threads = f"{config.num_workers} threads, {os.cpu_count()} cores"
-    setting = f"{len(corpus.training)} recordings, batch {config.batch_size}, {threads}"
+    threads = f"{config.data.num_workers} threads, {os.cpu_count()} cores"
+    setting = f"{len(corpus.training)} recordings, batch {config.optimization.batch_size}, {threads}"
     print(f"{Path(options.config).stem}, {setting}, Python {platform.python_version()}")
-    print(f"{1000 * seconds:.2f} ms a batch, {config.batch_size / seconds:.0f} rows/s")
+    print(f"{1000 * seconds:.2f} ms a batch, {config.optimization.batch_size / seconds:.0f} rows/s")
     if options.step_seconds:
         print(f"{options.step_seconds / seconds:.0f} times what a step of {options.step_seconds:g} s needs")
     if options.json:

@@ -35,7 +35,7 @@ def main() -> None:
         for path in options.input_wavs_dir.iterdir():
             rate, samples = wavfile.read(path)
             audio = torch.FloatTensor(samples / 32768.0)
-            spoken = generator(peer.log_mel(audio[None], config, config.fmax)).squeeze()
+            spoken = generator(peer.log_mel(audio[None], config, config.mel.fmax)).squeeze()
             target = options.output_dir / f"{path.stem}_generated.wav"
             wavfile.write(target, rate, (spoken * 32768.0).numpy().astype(np.int16))
             print(target, flush=True)

@@ -74,7 +74,7 @@ def main() -> None:
     options = parser.parse_args()
     config = load_config(options.config)
     vocoder = Vocoder(config, random_params(config))
-    mel = np.random.default_rng(0).normal(-5, 2, (vocoder.config.num_mels, options.frames)).astype(np.float32)
+    mel = np.random.default_rng(0).normal(-5, 2, (vocoder.config.mel.num_mels, options.frames)).astype(np.float32)
     device = f"{jax.devices()[0].device_kind}, {len(os.sched_getaffinity(0))} threads"
     setting = f"jax {jax.__version__}, Python {platform.python_version()}, {device}, float32"
     print(f"{Path(options.config).stem}, {options.frames} frames; {setting}")

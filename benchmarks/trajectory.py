@@ -21,10 +21,11 @@ import numpy as np
 
 from hifigan_jax.config import Config, load_config, packaged_config
 from hifigan_jax.data import Batch, iterate, training_batches
+from hifigan_jax.models.discriminators.torch_names import discriminator_state_dicts
+from hifigan_jax.models.hifigan.torch_names import generator_state_dict
 from hifigan_jax.recordings import load_corpus
 from hifigan_jax.training.setup import first_state, mesh_over, train_step
 from hifigan_jax.training.state import TrainState
-from hifigan_jax.weights.jik876 import discriminator_state_dicts, generator_state_dict
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "parity"))
 
@@ -36,7 +37,7 @@ def batches(config: Config, steps: int, dtype: str) -> tuple[list[np.ndarray], i
     with tempfile.TemporaryDirectory() as folder:
         corpus = load_corpus(config, Path(folder) / "recordings.json")
     stream = iterate(training_batches(corpus, config), 0, 1)
-    return [next(stream).audio.astype(dtype) for _ in range(steps)], corpus.batches_per_epoch(config.batch_size)
+    return [next(stream).audio.astype(dtype) for _ in range(steps)], corpus.batches_per_epoch(config.optimization.batch_size)
 
 
 def start(config: Config, dtype: str) -> TrainState:
@@ -66,7 +67,8 @@ def train_reference(
     torch.set_num_threads(threads)
     weights = generator_state_dict(state.generator.params), *discriminator_state_dicts(state.discriminator.params, state.spectral)
     trainer = peer.Trainer(config, list(weights))
-    schedulers = [torch.optim.lr_scheduler.ExponentialLR(o, config.lr_decay) for o in (trainer.optim_g, trainer.optim_d)]
+    optimizers, decay = (trainer.optim_g, trainer.optim_d), config.optimization.lr_decay
+    schedulers = [torch.optim.lr_scheduler.ExponentialLR(optimizer, decay) for optimizer in optimizers]
     rows = []
     for number, audio in enumerate(given, 1):
         rows.append(trainer.step(audio))
@@ -116,7 +118,8 @@ def main() -> None:
     import torch
 
     versions = f"jax {jax.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
-    print(f"{Path(options.config).stem}, batch {config.batch_size}, {options.dtype}; {versions}, {jax.devices()[0].device_kind}")
+    setting = f"{Path(options.config).stem}, batch {config.optimization.batch_size}, {options.dtype}"
+    print(f"{setting}; {versions}, {jax.devices()[0].device_kind}")
     curves, began = {}, time.perf_counter()
     curves["reference"] = train_reference(config, initial, given, per_epoch, threads=2)
     curves["hifigan_jax"] = train_ours(config, initial, given, per_epoch)

@@ -1,7 +1,7 @@
 """Draws the README's figures (needs the extra `figures`):
 
-    python docs/figures.py speech samples/librivox_sonnet1_00.flac generated/librivox_sonnet1_00_generated.wav docs/speech.png
-    python docs/figures.py curve cp_quickstart/metrics.jsonl docs/quickstart.png
+python docs/figures.py speech samples/librivox_sonnet1_00.flac generated/librivox_sonnet1_00_generated.wav docs/speech.png
+python docs/figures.py curve cp_quickstart/metrics.jsonl docs/quickstart.png
 """
 
 import argparse
@@ -16,13 +16,13 @@ import numpy as np
 
 from hifigan_jax.audio import read_audio
 from hifigan_jax.config import load_config, packaged_config
-from hifigan_jax.mel import LogMel, input_mel
+from hifigan_jax.mel import LogMel
 
 
 def speech(recorded: Path, spoken: Path, target: Path) -> None:
     """Waveform and log-mel of a recording and of what was made of it, side by side."""
-    settings = input_mel(load_config(packaged_config("config_v1")))
-    log_mel = LogMel(settings._replace(fmax=None))
+    settings = load_config(packaged_config("config_v1")).mel.replace(fmax=None)
+    log_mel = LogMel(settings)
     figure, axes = plt.subplots(2, 2, figsize=(11, 4.5), sharex=True, sharey="row", height_ratios=(1, 2), layout="constrained")
     for column, (path, title) in enumerate(((recorded, "recording"), (spoken, "universal_v1, from its 80-bin mel"))):
         audio, rate = read_audio(path)

@@ -1,7 +1,7 @@
 """The tables of docs/scaling.md: FLOPs and parameters from shapes, bytes from compiled programs, peaks from datasheets.
 
-    python docs/scaling.py roofline     # takes seconds
-    python docs/scaling.py compile      # what XLA says of the programs: about half a minute each
+python docs/scaling.py roofline     # takes seconds
+python docs/scaling.py compile      # what XLA says of the programs: about half a minute each
 """
 
 import argparse
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from hifigan_jax import flops
 from hifigan_jax.config import Config, load_config, packaged_config
 from hifigan_jax.data import Batch
-from hifigan_jax.models import build_generator
+from hifigan_jax.models.generator import Conditions
 from hifigan_jax.training.setup import first_state, mesh_over, train_step
 
 # name: devices, peak FLOP/s as (the float32 of this package, bfloat16), bytes/s of memory, bytes/s of an all-reduce
@@ -38,7 +38,7 @@ def training_table() -> None:
         for machine, (devices, peaks, memory, link) in MACHINES.items():
             for batch in (16, 128):
                 used = min(devices, batch)  # a device has at least one row
-                operations = flops.training_step_flops(config) / config.batch_size * batch / used
+                operations = flops.training_step_flops(config) / config.optimization.batch_size * batch / used
                 fixed, row = BYTES[name]
                 times = [operations / peak for peak in peaks]
                 in_memory = (fixed + row * batch / used) / memory
@@ -51,7 +51,7 @@ def training_table() -> None:
 def synthesis_table() -> None:
     """Hours that a million hours of speech take, V1."""
     config = load_config(packaged_config("config_v1"))
-    frames = HOURS * 3600 * config.sampling_rate / config.hop_size
+    frames = HOURS * 3600 * config.mel.sampling_rate / config.mel.hop_size
     of_frame = (flops.generator_flops(config, 1000) - flops.generator_flops(config, 500)) / 500
     print(f"\nV1: {of_frame / 1e9:.3f} GFLOP a frame; {frames:.3g} frames; {frames * of_frame:.3g} FLOP\n")
     print("| machine | compute f32, h | compute bf16, h | memory, h | times real time (f32; bf16), by the slower of the two |")
@@ -69,8 +69,9 @@ def limit(compute: float, memory: float, reduced: float) -> str:
 
 
 def parameter_bytes(config: Config) -> int:
-    """Of both players' gradients, which every step exchanges once."""
-    return sum(4 * leaf.size for player in _state(config)[3:5] for leaf in jax.tree.leaves(player.params))
+    """Of both networks' gradients, which every step exchanges once."""
+    state = _state(config)
+    return sum(4 * leaf.size for leaf in jax.tree.leaves((state.generator.params, state.discriminator.params)))
 
 
 def compile_table() -> None:
@@ -81,16 +82,16 @@ def compile_table() -> None:
     options += [{"accumulation_steps": 4, "rematerialize": True}, {"batch_size": 8}]
     for name, changes in [("config_v1", change) for change in options] + [("config_v3", change) for change in ({}, options[-1])]:
         c = load_config(packaged_config(name), changes)
-        batch = Batch(jax.ShapeDtypeStruct((c.batch_size, c.segment_size), jnp.float32), None)
-        row = (name[-2:].upper(), c.batch_size, c.accumulation_steps, c.rematerialize)
+        batch = Batch(jax.ShapeDtypeStruct((c.optimization.batch_size, c.optimization.segment_size), jnp.float32), None)
+        row = (name[-2:].upper(), c.optimization.batch_size, c.optimization.accumulation_steps, c.optimization.rematerialize)
         step = train_step(c, 1000, mesh_over(c, jax.devices()[:1]))
         print(f"| {' | '.join(map(str, (*row, *figures(step.lower(_state(c), batch)))))} |", flush=True)
     c = load_config(packaged_config("config_v1"))
-    generator = build_generator(c, folded=True)
+    generator = c.generator.build(c.mel, folded=True)
     for rows in (1, 16):
-        mel = jax.ShapeDtypeStruct((rows, 512, c.num_mels), jnp.float32)
-        params = jax.eval_shape(generator.init, jax.random.key(0), mel)
-        print(f"synthesis of {rows} x 512 frames:", *figures(jax.jit(generator.apply).lower(params, mel)), flush=True)
+        conditions = Conditions(jax.ShapeDtypeStruct((rows, 512, c.mel.num_mels), jnp.float32))
+        params = jax.eval_shape(generator.init, jax.random.key(0), conditions)
+        print(f"synthesis of {rows} x 512 frames:", *figures(jax.jit(generator.apply).lower(params, conditions)), flush=True)
 
 
 def figures(lowered) -> tuple[str, str, str]:

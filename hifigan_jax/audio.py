@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import soundfile
 
 from hifigan_jax.errors import DataError, DiskError
+from hifigan_jax.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
@@ -96,34 +96,11 @@ def write_wav(path: str | Path, audio: np.ndarray, sampling_rate: int) -> None:
         raise DataError(f"{path}: not written: the audio holds NaN or infinite samples")
     # Reference: +1.0 wraps around to -32768 there.
     samples = np.clip(audio * np.float32(32768), -32768, 32767).astype(np.int16)
-    with written_whole(path) as temporary:
-        soundfile.write(temporary, samples, sampling_rate, format="WAV", subtype="PCM_16")
-
-
-@contextmanager
-def written_whole(path: str | Path) -> Iterator[str]:
-    """Gives a temporary name to write to, and renames it to `path` once the block has ended well."""
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(descriptor)
-    except OSError as error:
-        raise DiskError(f"{path}: can't be written: {error.strerror}") from None
-    try:
-        yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except (OSError, soundfile.SoundFileError) as error:
-        raise DiskError(f"{path}: can't be written: {error}") from None
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
+    with atomic_write(path) as temporary:
+        try:
+            soundfile.write(temporary, samples, sampling_rate, format="WAV", subtype="PCM_16")
+        except soundfile.SoundFileError as error:
+            raise DiskError(f"{path}: can't be written: {error}") from None
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hifigan_jax.config import Config
 from hifigan_jax.data import Batch
-from hifigan_jax.models import build_generator
+from hifigan_jax.models.generator import Conditions
+from hifigan_jax.platforms import platform as row_of
 from hifigan_jax.runtime import Compilations
 from hifigan_jax.synthesis import Vocoder
 from hifigan_jax.training.setup import mesh_over, placed_first_state, train_step
@@ -55,7 +56,7 @@ def peak_flops(dtype: str) -> float:
     """FLOP/s of one device: the best median of square matrix products by jax, and by numpy where it shares the CPU."""
     by = {"jax": lambda a: jax.block_until_ready(product(a))}
     product = jax.jit(lambda a: jnp.matmul(a, a, precision="highest"))
-    if jax.default_backend() == "cpu" and dtype == "float32":
+    if row_of(jax.devices()[0].platform).shares_host and dtype == "float32":
         by["numpy"] = lambda a: np.matmul(a, a)
     best = 0.0
     for size in PRODUCT_SIZES:
@@ -90,15 +91,16 @@ def random_params(config: Config) -> Any:
             return np.full(leaf.shape, 3**-0.5, leaf.dtype)  # the norm of n draws from U(-1/sqrt(n), 1/sqrt(n)) for large n
         return draws.uniform(-0.05, 0.05, leaf.shape).astype(leaf.dtype)  # of v, only the direction counts
 
-    example = np.zeros((1, 8, config.num_mels), np.float32)
-    shapes = jax.eval_shape(build_generator(config).init, jax.random.key(0), example)["params"]
+    example = Conditions(np.zeros((1, 8, config.mel.num_mels), np.float32))
+    generator = config.generator.build(config.mel)
+    shapes = jax.eval_shape(generator.init, jax.random.key(0), example)["params"]
     return jax.tree_util.tree_map_with_path(drawn, shapes)
 
 
 def synthesis(config: Config, frames: int, rows: int, devices: Sequence[jax.Device] | None = None) -> Callable[[], np.ndarray]:
     """Decodes one and the same batch of mels of random numbers, (rows, M, frames), each time it is called."""
     vocoder = Vocoder(config, random_params(config), devices)
-    mel = np.random.default_rng(0).normal(-5, 2, (rows, config.num_mels, frames)).astype(np.float32)
+    mel = np.random.default_rng(0).normal(-5, 2, (rows, config.mel.num_mels, frames)).astype(np.float32)
     return lambda: vocoder.decode(mel)
 
 
@@ -108,7 +110,8 @@ def training(config: Config, mesh: Mesh | None = None) -> Callable[[], dict[str,
     replicated, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(AXIS))
     state = placed_first_state(config, replicated)
     step = train_step(config, 1000, mesh)
-    audio = np.random.default_rng(0).normal(0, 0.1, (config.batch_size, config.segment_size)).astype(np.float32)
+    rows, samples = config.optimization.batch_size, config.optimization.segment_size
+    audio = np.random.default_rng(0).normal(0, 0.1, (rows, samples)).astype(np.float32)
     batch = Batch(jax.device_put(audio, split), None)
 
     def one_more() -> dict[str, float]:

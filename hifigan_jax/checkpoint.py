@@ -22,8 +22,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from hifigan_jax.config import DISCRIMINATOR_KEYS, MODEL_KEYS, Config, load_config, save_config
+from hifigan_jax.config import Config, load_config, model_differences, save_config
 from hifigan_jax.errors import CheckpointError, DiskError
+from hifigan_jax.trees import first_difference
 
 logger = logging.getLogger(__name__)
 
@@ -126,10 +127,9 @@ def clear_leftovers(run: Path) -> None:
 def check_same_model(folder: Path, config: Config) -> None:
     """Raises CheckpointError, naming the keys, if the checkpoint is of other models or another mel than `config` describes."""
     stored = load_config(folder / "config.json", unknown_keys="ignore")
-    differing = [key for key in (*MODEL_KEYS, *DISCRIMINATOR_KEYS) if getattr(stored, key) != getattr(config, key)]
+    differing = model_differences(stored, config, discriminators=True)
     if differing:
-        details = ", ".join(f"{key} {getattr(stored, key)} there, {getattr(config, key)} here" for key in differing)
-        raise CheckpointError(f"{folder}: of another configuration: {details}: choose another --checkpoint_path")
+        raise CheckpointError(f"{folder}: of another configuration: {', '.join(differing)}: choose another --checkpoint_path")
 
 
 def _describe(leaf: Any) -> dict[str, Any]:
@@ -153,14 +153,13 @@ def _verify(folder: Path, part: str, files: Mapping[str, str]) -> None:
             raise CheckpointError(f"{folder}: {name} is {state}: use another checkpoint")
 
 
-def _compare(folder: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    for path in sorted(stored.keys() ^ wanted.keys()):
-        where = "the checkpoint" if path in stored else "this configuration"
-        raise CheckpointError(f"{folder}: only {where} has {path}: it belongs to another configuration")
-    for path, leaf in wanted.items():
-        there, here = (stored[path]["shape"], stored[path]["dtype"]), (list(leaf.shape), str(leaf.dtype))
-        if there != here:
-            raise CheckpointError(f"{folder}: {path} is {there[0]} {there[1]}, but this configuration needs {here[0]} {here[1]}")
+def _compare(folder: Path, stored: Mapping[str, Any], wanted: Leaves) -> None:
+    found, expected = (
+        {path: f"{leaf['shape']} {leaf['dtype']}" for path, leaf in leaves.items()}
+        for leaves in (stored, {path: _describe(leaf) for path, leaf in wanted.items()})
+    )
+    if difference := first_difference(found, expected):
+        raise CheckpointError(f"{folder}: {difference}: it belongs to another configuration")
 
 
 def _replace_folder(temporary: Path, final: Path) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hifigan_jax import audio, mel_file
-from hifigan_jax.config import Config
+from hifigan_jax.config import Config, Mel
 from hifigan_jax.recordings import Corpus, Recording
 
 PEAK = 0.95  # what the loudest sample of a whole file is scaled to
@@ -26,9 +26,11 @@ def training_batches(corpus: Corpus, config: Config, process: int = 0, processes
     """
     import grain  # imports jax
 
-    rows = config.batch_size // processes
-    whole_batches = corpus.batches_per_epoch(config.batch_size) * config.batch_size
-    crops = grain.MapDataset.source(corpus.training).seed(config.seed).shuffle().random_map(_Crop(config))
+    options = config.optimization
+    rows = options.batch_size // processes
+    whole_batches = corpus.batches_per_epoch(options.batch_size) * options.batch_size
+    shuffled = grain.MapDataset.source(corpus.training).seed(options.seed).shuffle()
+    crops = shuffled.random_map(_Crop(config.mel, options.segment_size))
     return crops[:whole_batches].batch(rows, drop_remainder=True, batch_fn=_stack)[process::processes].repeat()
 
 
@@ -40,46 +42,47 @@ def iterate(batches, start: int, threads: int) -> Iterator[Batch]:
     return iter(batches[start:].to_iter_dataset(options))
 
 
-def read_whole(recording: Recording, config: Config) -> tuple[np.ndarray, np.ndarray | None]:
+def read_whole(recording: Recording, mel: Mel) -> tuple[np.ndarray, np.ndarray | None]:
     """A validation utterance: its audio [T], scaled as in training, and its own mel [F, M] when fine-tuning."""
-    samples = _scaled(audio.read_audio(recording.path)[0], recording, config)
+    samples = _scaled(audio.read_audio(recording.path)[0], recording)
     if recording.mel_path is None:
         return samples, None
-    mel, start = _mel_and_start(recording, config)
-    return samples[start : start + mel.shape[0] * config.hop_size], mel
+    frames, start = _mel_and_start(recording, mel)
+    return samples[start : start + frames.shape[0] * mel.hop_size], frames
 
 
-class _Crop:
+class _Crop(NamedTuple):
     """Recording -> one random segment; `rng` is a function of (seed, position) alone."""
 
-    def __init__(self, config: Config):
-        self.config = config
+    mel: Mel
+    length: int  # samples
 
     def __call__(self, recording: Recording, rng: np.random.Generator) -> Batch:
-        length, hop = self.config.segment_size, self.config.hop_size
+        length, hop = self.length, self.mel.hop_size
         if recording.mel_path is None:
             start = int(rng.integers(0, max(recording.frames - length, 0) + 1))
             mel = None
         else:
-            whole, start = _mel_and_start(recording, self.config)
+            whole, start = _mel_and_start(recording, self.mel)
             first = int(rng.integers(0, max(whole.shape[0] - length // hop, 0) + 1))
             start += first * hop
-            mel = mel_file.pad_with_silence(whole[first : first + length // hop], length // hop)
+            part = whole[first : first + length // hop]
+            mel = mel_file.pad_with_silence(part, length // hop, self.mel.convention.silence)
         segment = audio.read_segment(recording.path, start, length)
-        return Batch(_scaled(segment, recording, self.config), mel)
+        return Batch(_scaled(segment, recording), mel)
 
 
-def _mel_and_start(recording: Recording, config: Config) -> tuple[np.ndarray, int]:
+def _mel_and_start(recording: Recording, settings: Mel) -> tuple[np.ndarray, int]:
     """The mel [F, M] of a recording and the first sample that its frame 0 describes; all its frames lie within the recording."""
-    mel = mel_file.read_mel(recording.mel_path, config.num_mels)
-    if not recording.centred:
+    mel = mel_file.read_mel(recording.mel_path, settings.num_mels)
+    if not recording.centered:
         return mel, 0
-    start = config.hop_size - config.hop_size // 2  # of frame 1; half of frame 0 lies before the recording
-    return mel[1 : 1 + (recording.frames - start) // config.hop_size], start
+    start = settings.hop_size - settings.hop_size // 2  # of frame 1; half of frame 0 lies before the recording
+    return mel[1 : 1 + (recording.frames - start) // settings.hop_size], start
 
 
-def _scaled(samples: np.ndarray, recording: Recording, config: Config) -> np.ndarray:
-    if config.fine_tuning or recording.peak == 0:
+def _scaled(samples: np.ndarray, recording: Recording) -> np.ndarray:
+    if recording.mel_path is not None or recording.peak == 0:  # fine-tuning takes the recording as it is
         return samples
     return (samples.astype(np.float64) / recording.peak * PEAK).astype(np.float32)
 

@@ -16,18 +16,20 @@ import jax.numpy as jnp
 from jax.extend.core import Jaxpr, JaxprEqn, jaxprs_in_params
 
 from hifigan_jax.config import Config
-from hifigan_jax.models import build_discriminator, build_generator
 from hifigan_jax.models.convolution import conv1d_p, conv_transpose1d
+from hifigan_jax.models.discriminators.combined import build_discriminator
+from hifigan_jax.models.generator import Conditions
 
 
 def generator_flops(config: Config, frames: int, rows: int = 1) -> int:
     """Of the synthesis of `rows` mels of `frames` frames."""
-    return _total(products(build_generator(config), jnp.zeros((rows, frames, config.num_mels))))
+    conditions = Conditions(jnp.zeros((rows, frames, config.mel.num_mels)))
+    return _total(products(config.generator.build(config.mel), conditions))
 
 
 def discriminator_flops(config: Config, samples: int, rows: int = 1) -> int:
     """Of one look of all discriminators at `rows` times `samples` samples."""
-    return _total(products(build_discriminator(config), jnp.zeros((rows, samples))))
+    return _total(products(build_discriminator(config.discriminators), jnp.zeros((rows, samples))))
 
 
 def training_step_flops(config: Config) -> int:
@@ -37,8 +39,9 @@ def training_step_flops(config: Config) -> int:
     back once; the discriminator goes forward and back on real and on fake audio to move itself, then forward on both and back to
     the fake's samples alone.
     """
-    generator = generator_flops(config, config.segment_size // config.hop_size, config.batch_size)
-    discriminator = discriminator_flops(config, config.segment_size, config.batch_size)
+    options = config.optimization
+    generator = generator_flops(config, options.segment_size // config.mel.hop_size, options.batch_size)
+    discriminator = discriminator_flops(config, options.segment_size, options.batch_size)
     return 3 * generator + 9 * discriminator
 
 

@@ -1,66 +1,45 @@
-"""Log-mel spectrograms on the device: audio [B, T] -> natural-log mel [B, F, M], equal to the reference's."""
+"""Log-mel spectrograms on the device: audio [B, T] -> log-mel [B, F, M] of a configuration's convention."""
 
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from hifigan_jax.config import Config
-
-FLOOR = 1e-5  # the smallest mel magnitude; silence is ln(1e-5) = -11.5129
+from hifigan_jax.config.sections import Mel
 
 
-class MelSettings(NamedTuple):
-    """What defines a log-mel. Frequencies in Hz, sizes in samples; fmax None means half the sampling rate."""
-
-    sampling_rate: int
-    n_fft: int
-    win_size: int
-    hop_size: int
-    num_mels: int
-    fmin: float
-    fmax: float | None
-
-    @property
-    def padding(self) -> int:
-        """Samples reflected at either end, so that T samples give T // hop_size frames, frame i centred on (i + 1/2) hop_size."""
-        return (self.n_fft - self.hop_size) // 2
-
-
-def input_mel(config: Config) -> MelSettings:
-    """The mel that a configuration's generator takes."""
-    c = config
-    return MelSettings(c.sampling_rate, c.n_fft, c.win_size, c.hop_size, c.num_mels, c.fmin, c.fmax)
-
-
-def loss_mel(config: Config) -> MelSettings:
-    """The mel that the loss and the validation compare: up to fmax_for_loss."""
-    return input_mel(config)._replace(fmax=config.fmax_for_loss)
-
-
-def log_mel(audio: Float[Array, "B T"], settings: MelSettings) -> Float[Array, "B F M"]:
-    """Natural-log mel of whole utterances with reflected ends; F = T // hop_size. Needs more than `settings.padding` samples."""
+def log_mel(audio: Float[Array, "B T"], settings: Mel) -> Float[Array, "B F M"]:
+    """Log-mel of whole utterances with reflected ends; F = T // hop_size. Needs more than `settings.padding` samples."""
     padded = jnp.pad(audio, ((0, 0), (settings.padding, settings.padding)), mode="reflect")
     return log_mel_of_padded(padded, settings)
 
 
-def log_mel_of_padded(audio: Float[Array, "B T"], settings: MelSettings) -> Float[Array, "B F M"]:
-    """Natural-log mel of audio that already carries `settings.padding` samples of context at either end.
+def log_mel_of_padded(audio: Float[Array, "B T"], settings: Mel) -> Float[Array, "B F M"]:
+    """Log-mel of audio that already carries `settings.padding` samples of context at either end.
 
-    ln(max(mel |X|, 1e-5)) with |X| = sqrt(re^2 + im^2 + 1e-9), a periodic Hann window and a Slaney filterbank. It computes in
-    audio's dtype, in full precision on every backend.
+    log(max(mel |X|, floor)) with |X| = sqrt(re^2 + im^2 + epsilon), a periodic Hann window and a Slaney filterbank; logarithm,
+    floor and epsilon are the convention's. It computes in audio's dtype, in full precision on every backend.
     """
+    convention = settings.convention
     frames = (audio.shape[1] - settings.n_fft) // settings.hop_size + 1
     index = np.arange(frames)[:, None] * settings.hop_size + np.arange(settings.n_fft)
-    window = jnp.asarray(_centred_window(settings.win_size, settings.n_fft), audio.dtype)
+    window = jnp.asarray(_centered_window(settings.win_size, settings.n_fft), audio.dtype)
     spectrum = jnp.fft.rfft(audio[:, index] * window[None, None])
-    magnitude = jnp.sqrt(spectrum.real**2 + spectrum.imag**2 + 1e-9)
+    magnitude = _magnitude(spectrum, convention.magnitude_epsilon)
     filters = jnp.asarray(slaney_filterbank(settings), audio.dtype)
     mel = jnp.matmul(magnitude, filters.T, precision=jax.lax.Precision.HIGHEST)
-    return jnp.log(jnp.maximum(mel, FLOOR))
+    log = jnp.log if convention.log_base == "e" else jnp.log10
+    return log(jnp.maximum(mel, convention.floor))
+
+
+def _magnitude(spectrum, epsilon):
+    power = spectrum.real**2 + spectrum.imag**2
+    if epsilon:
+        return jnp.sqrt(power + epsilon)
+    positive = power > 0  # where it is not, the root's derivative would be infinite
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, power, 1)), 0)
 
 
 class LogMel:
@@ -68,7 +47,7 @@ class LogMel:
 
     STRETCH = 512  # frames a call
 
-    def __init__(self, settings: MelSettings):
+    def __init__(self, settings: Mel):
         self.settings = settings
         self._program = jax.jit(functools.partial(log_mel_of_padded, settings=settings))
 
@@ -82,19 +61,19 @@ class LogMel:
         return np.concatenate(mels)[:frames]
 
 
-def reflect_pad(audio: np.ndarray, settings: MelSettings) -> np.ndarray:
+def reflect_pad(audio: np.ndarray, settings: Mel) -> np.ndarray:
     """Audio [T] with its ends reflected as `log_mel` does, on the host; [T + 2 padding]."""
     return np.pad(audio, settings.padding, mode="reflect")
 
 
-def _centred_window(win_size: int, n_fft: int) -> np.ndarray:
+def _centered_window(win_size: int, n_fft: int) -> np.ndarray:
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(win_size) / win_size)
     left = (n_fft - win_size) // 2
     return np.pad(window, (left, n_fft - win_size - left))
 
 
 @functools.lru_cache
-def slaney_filterbank(settings: MelSettings) -> np.ndarray:
+def slaney_filterbank(settings: Mel) -> np.ndarray:
     """Triangular filters of unit area in Hz, [M, n_fft // 2 + 1], float64 (Slaney 1998; librosa's default).
 
     The Slaney scale is linear below 1 kHz (200/3 Hz a mel) and logarithmic above (27 mels a factor of 6.4).

@@ -1,12 +1,10 @@
-"""Mels in .npy files: (M, F) or (1, M, F) natural-log magnitudes on disk, float32 [F, M] here."""
+"""Mels in .npy files: (M, F) or (1, M, F) log magnitudes on disk, float32 [F, M] here."""
 
 from pathlib import Path
 
 import numpy as np
 
 from hifigan_jax.errors import DataError
-
-SILENCE = np.float32(np.log(1e-5))  # a zero log-mel would be loud
 
 
 def read_mel(path: str | Path, num_mels: int) -> np.ndarray:
@@ -40,6 +38,9 @@ def read_mel(path: str | Path, num_mels: int) -> np.ndarray:
     return mel
 
 
-def pad_with_silence(mel: np.ndarray, frames: int) -> np.ndarray:
-    """`mel` [F, M] continued to `frames` frames. Reference: pads with zeros, which are not silence."""
-    return np.pad(mel, ((0, frames - mel.shape[0]), (0, 0)), constant_values=SILENCE)
+def pad_with_silence(mel: np.ndarray, frames: int, silence: float) -> np.ndarray:
+    """`mel` [F, M] continued to `frames` frames by its convention's value of silence.
+
+    Reference: pads with zeros, which are not silence.
+    """
+    return np.pad(mel, ((0, frames - mel.shape[0]), (0, 0)), constant_values=np.float32(silence))

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hifigan_jax import audio, mel_file
-from hifigan_jax.config import Config
+from hifigan_jax.config import Config, Data, Mel
 from hifigan_jax.errors import DataError, UsageError
+from hifigan_jax.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
@@ -19,15 +20,15 @@ logger = logging.getLogger(__name__)
 class Recording(NamedTuple):
     """One file, with what must be known of it before any of it is read: its length in samples and its largest |sample|.
 
-    When fine-tuning, its mel's file too, and whether that mel is framed as Tacotron 2 does: frame i centred on sample i hop_size,
-    not on (i + 1/2) hop_size, and one frame more.
+    When fine-tuning, its mel's file too, and whether that mel is framed as Tacotron 2 does: frame i centered on sample
+    i hop_size, not on (i + 1/2) hop_size, and one frame more.
     """
 
     path: str
     frames: int
     peak: float
     mel_path: str | None = None
-    centred: bool = False
+    centered: bool = False
 
 
 class Corpus(NamedTuple):
@@ -47,47 +48,50 @@ def load_corpus(config: Config, index_path: Path) -> Corpus:
     Unreadable files are named and left out. Raises DataError where a file has another sampling rate, where none is left, where
     there are fewer than one batch, and where a mel to fine-tune on doesn't belong to its recording.
     """
-    training, validation = list_recordings(config)
+    training, validation = list_recordings(config.data)
     entries, failed = _inspect_all(sorted({*training, *validation}), index_path, _inspect, len(audio.AudioInfo._fields))
     infos = {path: audio.AudioInfo(*entry) for path, entry in entries.items()}
     for error in failed[:10]:
         logger.warning("left out: %s", error)
     if failed:
         logger.warning("%d of %d recordings can't be used and are left out", len(failed), len(failed) + len(infos))
+    mel, batch_size = config.mel, config.optimization.batch_size
     for path, info in infos.items():
-        if info.sampling_rate != config.sampling_rate:
+        if info.sampling_rate != mel.sampling_rate:
             raise DataError(
-                f"{path}: {info.sampling_rate} Hz, but the configuration says {config.sampling_rate} Hz: resample the recordings"
-                " or set sampling_rate"
+                f"{path}: {info.sampling_rate} Hz, but the configuration says {mel.sampling_rate} Hz: resample the recordings or"
+                " set sampling_rate"
             )
-    reflected = max((config.n_fft - config.hop_size) // 2 + 1, config.hop_size)  # a whole utterance's mel needs as many samples
-    corpus = Corpus(_recordings(training, infos, config.hop_size), _recordings(validation, infos, reflected))
+    reflected = max(mel.padding + 1, mel.hop_size)  # a whole utterance's mel needs as many samples
+    corpus = Corpus(_recordings(training, infos, mel.hop_size), _recordings(validation, infos, reflected))
     if not corpus.training or not corpus.validation:
-        raise DataError(f"{config.input_wavs_dir}: no readable recording is left to train on and one to validate on")
-    if len(corpus.training) < config.batch_size:
+        raise DataError(f"{config.data.input_wavs_dir}: no readable recording is left to train on and one to validate on")
+    if len(corpus.training) < batch_size:
         raise DataError(
-            f"batch_size {config.batch_size} is larger than the {len(corpus.training)} training recordings: lower it or add some"
+            f"batch_size {batch_size} is larger than the {len(corpus.training)} training recordings: lower it or add some"
         )
-    return _with_mels(corpus, config, index_path.with_name("mels.json")) if config.fine_tuning else corpus
+    if not config.data.fine_tuning:
+        return corpus
+    return _with_mels(corpus, config.data.input_mels_dir, mel, index_path.with_name("mels.json"))
 
 
-def list_recordings(config: Config) -> tuple[list[str], list[str]]:
+def list_recordings(data: Data) -> tuple[list[str], list[str]]:
     """Paths of the training and of the validation recordings.
 
     Each comes from a list file (the reference's `name|text`, or paths), from a folder, or from the whole of input_wavs_dir. With
     no validation list, one recording in twenty (150 at most, evenly spread) is held out.
     """
-    training = _listed(config.input_training_file, "LJSpeech-1.1/training.txt", config)
-    validation = _listed(config.input_validation_file, "LJSpeech-1.1/validation.txt", config)
+    training = _listed(data.input_training_file, "LJSpeech-1.1/training.txt", data.input_wavs_dir)
+    validation = _listed(data.input_validation_file, "LJSpeech-1.1/validation.txt", data.input_wavs_dir)
     if training is None:
-        training = audio_files(Path(config.input_wavs_dir))
+        training = audio_files(Path(data.input_wavs_dir))
         if not training:
-            raise DataError(f"{config.input_wavs_dir}: no recordings found (--input_wavs_dir)")
+            raise DataError(f"{data.input_wavs_dir}: no recordings found (--input_wavs_dir)")
         held_out = {os.path.abspath(path) for path in validation or ()}
         training = [path for path in training if os.path.abspath(path) not in held_out]
     if validation is None:
         if len(training) < 2:
-            raise DataError(f"{config.input_wavs_dir}: one recording can't be both trained on and held out: add another")
+            raise DataError(f"{data.input_wavs_dir}: one recording can't be both trained on and held out: add another")
         count = min(max(len(training) // 20, 1), 150)
         held_out = {i * len(training) // count for i in range(count)}
         validation = [training[i] for i in sorted(held_out)]
@@ -107,7 +111,7 @@ def audio_files(folder: Path) -> list[str]:
     return sorted(found)
 
 
-def _listed(path: str | None, default: str, config: Config) -> list[str] | None:
+def _listed(path: str | None, default: str, folder: str) -> list[str] | None:
     if path is None:
         if not os.path.isfile(default):
             return None
@@ -120,7 +124,7 @@ def _listed(path: str | None, default: str, config: Config) -> list[str] | None:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"{path}: file list can't be read: {reason}") from None
     names = [line.split("|")[0].strip() for line in lines]
-    paths = [_locate(name, Path(config.input_wavs_dir)) for name in names if name]
+    paths = [_locate(name, Path(folder)) for name in names if name]
     if not paths:
         raise DataError(f"{path}: the file list names no recording")
     return paths
@@ -147,37 +151,37 @@ def _recordings(paths: Sequence[str], infos: dict[str, audio.AudioInfo], shortes
     return tuple(recordings)
 
 
-def _with_mels(corpus: Corpus, config: Config, index_path: Path) -> Corpus:
+def _with_mels(corpus: Corpus, folder: str, mel: Mel, index_path: Path) -> Corpus:
     """Each recording with its mel, `<stem>.npy` in input_mels_dir; every mel that doesn't fit is named before any is used.
 
     A mel has a frame for each hop_size samples. If all have one more, they are taken to be framed as Tacotron 2 does it.
     """
     recordings = {recording.path: recording for recording in (*corpus.training, *corpus.validation)}
-    mels = {path: os.path.join(config.input_mels_dir, Path(path).stem + ".npy") for path in recordings}
-    known, problems = _inspect_all(sorted(set(mels.values())), index_path, functools.partial(_inspect_mel, config.num_mels), 1)
-    expected = {path: recording.frames // config.hop_size for path, recording in recordings.items() if mels[path] in known}
-    centred = bool(expected) and all(known[mels[path]][0] == frames + 1 for path, frames in expected.items())
-    if centred:
+    mels = {path: os.path.join(folder, Path(path).stem + ".npy") for path in recordings}
+    known, problems = _inspect_all(sorted(set(mels.values())), index_path, functools.partial(_inspect_mel, mel.num_mels), 1)
+    expected = {path: recording.frames // mel.hop_size for path, recording in recordings.items() if mels[path] in known}
+    centered = bool(expected) and all(known[mels[path]][0] == frames + 1 for path, frames in expected.items())
+    if centered:
         logger.info(
-            "%s: every mel has one frame more than its recording: taken as centred on sample i x hop_size, as Tacotron 2 does it;"
-            " frame 0 is cut and the audio starts %d samples later",
-            *(config.input_mels_dir, config.hop_size - config.hop_size // 2),
+            "%s: every mel has one frame more than its recording: taken as centered on sample i x hop_size, as Tacotron 2 does"
+            " it; frame 0 is cut and the audio starts %d samples later",
+            *(folder, mel.hop_size - mel.hop_size // 2),
         )
     for path, frames in expected.items():
         has = known[mels[path]][0]
-        if has != frames + centred:
+        if has != frames + centered:
             problems.append(
-                DataError(f"{mels[path]}: {has} frames, but {path} has {frames}: make it with hop_size {config.hop_size}")
+                DataError(f"{mels[path]}: {has} frames, but {path} has {frames}: make it with hop_size {mel.hop_size}")
             )
     if len(problems) > 1:
         for error in problems:
             logger.error("%s", error)
-        raise DataError(f"{config.input_mels_dir}: {len(problems)} of {len(mels)} mels, named above, can't be used: mend them")
+        raise DataError(f"{folder}: {len(problems)} of {len(mels)} mels, named above, can't be used: mend them")
     for error in problems:
         raise error
 
     def paired(recording: Recording) -> Recording:
-        return recording._replace(mel_path=mels[recording.path], centred=centred)
+        return recording._replace(mel_path=mels[recording.path], centered=centered)
 
     return Corpus(tuple(map(paired, corpus.training)), tuple(map(paired, corpus.validation)))
 
@@ -203,7 +207,7 @@ def _inspect_all(
             else:
                 entries[path] = [*stamps[path], *info]
     if new:
-        with audio.written_whole(index_path) as temporary:
+        with atomic_write(index_path) as temporary:
             Path(temporary).write_text(json.dumps(entries, indent=0), encoding="utf-8")
     return {path: entries[path][2:] for path in paths if path in entries}, failed
 

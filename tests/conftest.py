@@ -75,8 +75,8 @@ def shared_tiny_config() -> Config:
 def shared_training_config(shared_tiny_config) -> Config:
     """Training on the samples: 6 recordings, 3 batches an epoch, 1 recording to validate on."""
     samples = pathlib.Path(__file__).parent.parent / "samples"
-    return shared_tiny_config.model_copy(
-        update={
+    return shared_tiny_config.replace(
+        {
             "input_wavs_dir": str(samples),
             "input_training_file": str(samples / "training.txt"),
             "input_validation_file": str(samples / "validation.txt"),
@@ -92,22 +92,22 @@ def shared_training_config(shared_tiny_config) -> Config:
 @pytest.fixture
 def one_scale(monkeypatch):
     """MSD is its first scale alone, the one with spectral norm: each of the others takes as long to compile."""
-    from hifigan_jax.models import DISCRIMINATORS
-    from hifigan_jax.models.discriminators import ScaleDiscriminator
+    from hifigan_jax.models.discriminators.scale.config import ScaleDiscriminatorConfig
 
-    monkeypatch.setitem(DISCRIMINATORS, "msd", lambda config, **fields: [ScaleDiscriminator(0, spectral=True, **fields)])
+    build = ScaleDiscriminatorConfig.build
+    monkeypatch.setattr(ScaleDiscriminatorConfig, "build", lambda *arguments: build(*arguments)[:1])
 
 
 @pytest.fixture
 def tiny_config(shared_tiny_config, tmp_path) -> Config:
     """The shared one, with a run's folder for this test alone."""
-    return shared_tiny_config.model_copy(update={"checkpoint_path": str(tmp_path / "run")})
+    return shared_tiny_config.replace({"checkpoint_path": str(tmp_path / "run")})
 
 
 @pytest.fixture
 def training_config(shared_training_config, tmp_path) -> Config:
     """The shared one, with a run's folder for this test alone."""
-    return shared_training_config.model_copy(update={"checkpoint_path": str(tmp_path / "run")})
+    return shared_training_config.replace({"checkpoint_path": str(tmp_path / "run")})
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def run_of(tmp_path):
 
     def run_of(config, name, *stops):
         for stop in stops:
-            train(config.model_copy(update={"checkpoint_path": str(tmp_path / name), "max_steps": stop}))
+            train(config.replace({"checkpoint_path": str(tmp_path / name), "max_steps": stop}))
         return tmp_path / name
 
     return run_of

@@ -1,6 +1,3 @@
-import os
-import pathlib
-
 import numpy as np
 import pytest
 import soundfile
@@ -67,43 +64,6 @@ def test_the_old_file_survives_a_refused_one(tmp_path, noise):
     before = (tmp_path / "a.wav").read_bytes()
     refusal(audio.write_wav, tmp_path / "a.wav", noise * np.nan, RATE)
     assert (tmp_path / "a.wav").read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("raised", "seen"),
-    [(OSError(28, "No space left"), DiskError), (KeyboardInterrupt(), KeyboardInterrupt), (KeyError(), KeyError)],
-)
-def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, raised, seen):
-    path = tmp_path / "a.txt"
-    path.write_text("old")
-
-    def interrupted():
-        with audio.written_whole(path) as temporary:
-            pathlib.Path(temporary).write_text("half")
-            raise raised
-
-    with pytest.raises(seen):
-        interrupted()
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_file_appears_only_when_it_is_whole(tmp_path):
-    path = tmp_path / "a.txt"
-    with audio.written_whole(path) as temporary:
-        pathlib.Path(temporary).write_text("new")
-        assert not path.exists()
-    assert path.read_text() == "new"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_the_umask_decides_who_may_read(tmp_path, noise):
-    before = os.umask(0o027)
-    try:
-        audio.write_wav(tmp_path / "a.wav", noise, RATE)
-    finally:
-        os.umask(before)
-    assert (tmp_path / "a.wav").stat().st_mode & 0o777 == 0o640
 
 
 def test_what_can_t_be_written_is_a_disk_error(tmp_path, noise):

@@ -9,7 +9,7 @@ import soundfile
 from hifigan_jax.audio import read_audio
 from hifigan_jax.data import iterate, read_whole, training_batches
 from hifigan_jax.errors import DataError
-from hifigan_jax.mel import input_mel, log_mel, log_mel_of_padded
+from hifigan_jax.mel import log_mel, log_mel_of_padded
 from hifigan_jax.recordings import Corpus, Recording
 
 SEGMENT, HOP = 512, 256
@@ -18,7 +18,7 @@ LENGTHS = (512, 513, 1000, 1500, 2000, 2500, 3000)
 
 @pytest.fixture
 def config(tiny_config):
-    return tiny_config.model_copy(update={"segment_size": SEGMENT, "batch_size": 2, "num_workers": 2})
+    return tiny_config.replace({"segment_size": SEGMENT, "batch_size": 2, "num_workers": 2})
 
 
 def write(path, integers):
@@ -52,7 +52,7 @@ def recordings(batch):
 
 
 def steps(corpus, config, count, start=0, **options):
-    return list(itertools.islice(iterate(training_batches(corpus, config, **options), start, config.num_workers), count))
+    return list(itertools.islice(iterate(training_batches(corpus, config, **options), start, config.data.num_workers), count))
 
 
 def assert_same(batches, others):
@@ -82,7 +82,7 @@ def test_a_stream_can_start_anywhere(corpus, config, start):
 
 
 def test_another_seed_gives_other_batches(corpus, config):
-    others = steps(corpus, config.model_copy(update={"seed": 1}), 6)
+    others = steps(corpus, config.replace({"seed": 1}), 6)
     assert not all(
         np.array_equal(batch.audio, other.audio) for batch, other in zip(steps(corpus, config, 6), others, strict=True)
     )
@@ -104,7 +104,7 @@ def test_every_epoch_has_its_own_crops(corpus, config):
 
 def test_crops_reach_both_ends(corpus, config):
     shortest_with_a_choice = corpus._replace(training=corpus.training[1:2])  # 513 samples: two crops
-    batches = steps(shortest_with_a_choice, config.model_copy(update={"batch_size": 1}), 20)
+    batches = steps(shortest_with_a_choice, config.replace({"batch_size": 1}), 20)
     assert {samples(batch)[0, 0] for batch in batches} == {513, 514}
 
 
@@ -119,12 +119,12 @@ def test_the_rows_of_two_processes_are_the_rows_of_one(corpus, config):
 
 @pytest.mark.parametrize("threads", [0, 1, 5])
 def test_the_number_of_threads_does_not_matter(corpus, config, threads):
-    assert_same(steps(corpus, config.model_copy(update={"num_workers": threads}), 8), steps(corpus, config, 8))
+    assert_same(steps(corpus, config.replace({"num_workers": threads}), 8), steps(corpus, config, 8))
 
 
 def one(recording, config):
     """The first row for a corpus of this recording alone."""
-    config = config.model_copy(update={"batch_size": 1})
+    config = config.replace({"batch_size": 1})
     return training_batches(Corpus((recording,), ()), config)[0]
 
 
@@ -137,11 +137,11 @@ def test_the_loudest_sample_of_the_file_becomes_0_95(tmp_path, config):
     quiet = np.zeros(SEGMENT + 1000)
     quiet[700], quiet[10] = -1000, 500
     recording = Recording(write(tmp_path / "a.wav", quiet), quiet.size, 1000 / 32768)
-    whole, mel = read_whole(recording, config)
+    whole, mel = read_whole(recording, config.mel)
     assert mel is None
     np.testing.assert_allclose(whole[[700, 10, 0]], [-0.95, 0.475, 0], rtol=1e-6)
     # A crop is scaled by the whole file's peak, not by its own.
-    batches = steps(Corpus((recording,), ()), config.model_copy(update={"batch_size": 1}), 30)
+    batches = steps(Corpus((recording,), ()), config.replace({"batch_size": 1}), 30)
     peaks = {round(float(np.abs(batch.audio).max()), 6) for batch in batches}
     assert {0.0, 0.95} <= peaks <= {0.0, 0.475, 0.95}
 
@@ -149,7 +149,7 @@ def test_the_loudest_sample_of_the_file_becomes_0_95(tmp_path, config):
 def test_digital_silence_stays_silence(tmp_path, config):
     recording = Recording(write(tmp_path / "a.wav", np.zeros(600)), 600, 0.0)
     assert not one(recording, config).audio.any()
-    assert not read_whole(recording, config)[0].any()
+    assert not read_whole(recording, config.mel)[0].any()
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def with_mels(corpus, config, tmp_path):
         mel = np.broadcast_to(first + HOP * np.arange(frames), (80, frames)).astype(np.float32)
         np.save(tmp_path / f"{number}.npy", mel)
         recordings.append(recording._replace(mel_path=str(tmp_path / f"{number}.npy"), peak=0.5))
-    return Corpus(tuple(recordings), ()), config.model_copy(update={"fine_tuning": True})
+    return Corpus(tuple(recordings), ()), config.replace({"fine_tuning": True})
 
 
 def test_mel_frame_i_belongs_to_samples_from_i_hops(with_mels):
@@ -175,7 +175,7 @@ def test_mel_frame_i_belongs_to_samples_from_i_hops(with_mels):
 def test_fine_tuning_crops_reach_both_ends(with_mels):
     corpus, config = with_mels
     longest = corpus._replace(training=corpus.training[-1:])  # 3000 samples, 11 frames, crops of 2
-    batches = steps(longest, config.model_copy(update={"batch_size": 1}), 100)
+    batches = steps(longest, config.replace({"batch_size": 1}), 100)
     starts = {(samples(batch)[0, 0] - samples(batches[0])[0, 0]) % HOP for batch in batches}
     assert starts == {0}
     assert len({samples(batch)[0, 0] for batch in batches}) == 10
@@ -191,34 +191,34 @@ def test_a_short_fine_tuning_recording_is_padded_with_silence(tmp_path, with_mel
 
 def test_a_whole_fine_tuning_utterance_is_as_long_as_its_mel(with_mels):
     corpus, config = with_mels
-    audio, mel = read_whole(corpus.training[-1], config)
+    audio, mel = read_whole(corpus.training[-1], config.mel)
     assert mel.shape == (11, 80)
     np.testing.assert_array_equal(np.rint(audio * 32768)[::HOP], mel[:, 0])
     assert audio.size == 11 * HOP
 
 
 @pytest.fixture
-def centred(tmp_path, config, rng):
-    """A recording of noise with its mel as Tacotron 2 frames it: each frame centred on a multiple of HOP, one frame more."""
+def centered(tmp_path, config, rng):
+    """A recording of noise with its mel as Tacotron 2 frames it: each frame centered on a multiple of HOP, one frame more."""
     noise = write(tmp_path / "noise.wav", rng.integers(-3000, 3000, 5000))
-    settings = input_mel(config)
+    settings = config.mel
     padded = np.pad(read_audio(noise)[0], settings.n_fft // 2, mode="reflect")
     mel = np.asarray(log_mel_of_padded(jnp.asarray(padded)[None], settings))[0].T
     assert mel.shape == (80, 5000 // HOP + 1)
     np.save(tmp_path / "noise.npy", mel)
-    recording = Recording(noise, 5000, 0.5, str(tmp_path / "noise.npy"), centred=True)
-    return recording, config.model_copy(update={"fine_tuning": True})
+    recording = Recording(noise, 5000, 0.5, str(tmp_path / "noise.npy"), centered=True)
+    return recording, config.replace({"fine_tuning": True})
 
 
-def test_a_centred_mel_is_paired_with_the_samples_that_it_describes(centred):
+def test_a_centered_mel_is_paired_with_the_samples_that_it_describes(centered):
     """Away from its edges the mel of the audio is the mel that came with it."""
-    recording, config = centred
-    audio, mel = read_whole(recording, config)
+    recording, config = centered
+    audio, mel = read_whole(recording, config.mel)
     assert audio.size == mel.shape[0] * HOP == (5000 - HOP // 2) // HOP * HOP
-    np.testing.assert_allclose(log_mel(jnp.asarray(audio)[None], input_mel(config))[0, 2:-2], mel[2:-2], atol=1e-4)
-    for batch in steps(Corpus((recording,), ()), config.model_copy(update={"batch_size": 1, "segment_size": 8 * HOP}), 5):
+    np.testing.assert_allclose(log_mel(jnp.asarray(audio)[None], config.mel)[0, 2:-2], mel[2:-2], atol=1e-4)
+    for batch in steps(Corpus((recording,), ()), config.replace({"batch_size": 1, "segment_size": 8 * HOP}), 5):
         assert batch.mel.shape == (1, 8, 80)
-        np.testing.assert_allclose(log_mel(jnp.asarray(batch.audio), input_mel(config))[0, 2:-2], batch.mel[0, 2:-2], atol=1e-4)
+        np.testing.assert_allclose(log_mel(jnp.asarray(batch.audio), config.mel)[0, 2:-2], batch.mel[0, 2:-2], atol=1e-4)
 
 
 @pytest.mark.parametrize("threads", [0, 2])

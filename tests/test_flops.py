@@ -6,8 +6,9 @@ from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 
 from hifigan_jax.config import load_config, packaged_config
 from hifigan_jax.flops import generator_flops, products, training_step_flops
-from hifigan_jax.models import build_generator
 from hifigan_jax.models.convolution import conv1d, conv_transpose1d
+from hifigan_jax.models.generator import Conditions
+from hifigan_jax.training.setup import generator_of
 
 
 @pytest.mark.parametrize(("name", "expected"), [("config_v1", 859), ("config_v3", 640)])
@@ -17,8 +18,8 @@ def test_a_step_costs_what_its_convolutions_cost_in_their_direct_form(name, expe
 
 
 def test_a_convolution_costs_two_operations_a_tap(tiny_config):
-    config = tiny_config.model_copy(
-        update={
+    config = tiny_config.replace(
+        {
             "upsample_rates": (256,),
             "upsample_kernel_sizes": (256,),
             "upsample_initial_channel": 2,
@@ -82,7 +83,7 @@ def test_convolutions_and_products_are_counted_wherever_they_stand(normal):
 
 
 def test_products_bear_their_layers_names_and_what_they_are_called_with(tiny_config):
-    found = products(build_generator(tiny_config), jnp.zeros((1, 4, 80)))
+    found = products(generator_of(tiny_config), Conditions(jnp.zeros((1, 4, 80))))
     assert [product.layer.rpartition("/")[2] for product in found[:3]] == ["conv_pre", "ups_0", "convs_0"]
     assert dict(found[3].options) == {"stride": 1, "padding": 2, "dilation": 2, "groups": 1}
     assert found[3].operands == ((1, 32, 8), (3, 8, 8))

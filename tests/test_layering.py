@@ -1,6 +1,7 @@
 """Who may import whom: a module sees its own layer and those below it."""
 
 import ast
+import fnmatch
 import graphlib
 import pathlib
 import subprocess
@@ -9,23 +10,23 @@ import sys
 import pytest
 
 import hifigan_jax
+from hifigan_jax import config
 
 PACKAGE = pathlib.Path(hifigan_jax.__file__).parent
 
-CONVOLUTIONS = {"models.convolution", "models.convolution_cpu", "models.convolution_xla"}
-LAYERS = [
-    {"errors"},
-    {"config", "audio", "losses", "windows", "runtime", *CONVOLUTIONS},
-    {"mel", "mel_file", "recordings", "data", "models.layers", "models.hifigan", "models.discriminators"}
-    | {"weights", "weights.torch_file", "weights.torch_writer", "weights.safetensors_file", "weights.jik876"}
-    | {"weights.reference_run", "weights.pretrained"},
-    {"models", "checkpoint", "generator_source", "streaming", "flops"},
-    {"synthesis", "training", "training.state", "training.step", "training.stop", "training.logging", "training.validation"}
-    | {"training.reference", "training.start", "training.setup", "training.loop", "training.accumulation", "training.distributed"}
-    | {"exchange", "benchmark"},
-    {"", "cli", "cli.train", "cli.infer", "cli.convert", "cli.options", "cli.benchmark"},
-]
-LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
+# From the lowest to the highest. A module belongs to the first layer that has a pattern for it.
+LAYERS = {
+    "values": [
+        *("errors", "conventions", "files", "audio", "losses", "platforms", "runtime", "trees"),
+        *("config", "config.sections", "models", "models.convolution*"),
+    ],
+    "parts": ["mel", "mel_file", "recordings", "data", "config.*", "models.*", "weights", "weights.*"],
+    "assembly": ["checkpoint", "loading", "flops"],
+    "behavior": ["synthesis", "synthesis.*", "training", "training.*", "convert", "benchmark"],
+    "programs": ["", "cli", "cli.*"],
+}
+WITHOUT_JAX = ["errors", "conventions", "files", "audio", "losses", "platforms", "recordings", "data", "mel_file"]
+WITHOUT_JAX += ["config", "config.*", "models.registry", "models.family", "models.*config", "models.*torch_names", "weights.*"]
 
 
 def module_name(path):
@@ -33,6 +34,14 @@ def module_name(path):
 
 
 TREES = {module_name(path): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def matches(module, patterns):
+    return any(fnmatch.fnmatchcase(module, pattern) for pattern in patterns)
+
+
+def level(module):
+    return next(i for i, patterns in enumerate(LAYERS.values()) if matches(module, patterns))
 
 
 def imports(tree):
@@ -46,39 +55,60 @@ def imports(tree):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+# What the package `config` gives by need counts as imported from where it is.
+HOMES = {f"config.{name}": f"config.{module}" for module, names in config._HOMES.items() for name in names}
+
+
 def own_imports(module):
-    names = {
-        name.removeprefix("hifigan_jax").removeprefix(".") for name in imports(TREES[module]) if name.startswith("hifigan_jax")
-    }
-    return (names & TREES.keys()) - {"", module}
+    found = {name for name in imports(TREES[module]) if name.startswith("hifigan_jax")}
+    names = {name.removeprefix("hifigan_jax").removeprefix(".") for name in found}
+    return ({HOMES.get(name, name) for name in names} & TREES.keys()) - {"", module}
 
 
 def libraries(module):
     return {name.partition(".")[0] for name in imports(TREES[module])}
 
 
-def test_every_module_has_its_layer():
-    assert TREES.keys() == LEVEL.keys()
+def those(*patterns):
+    found = [module for module in TREES if matches(module, patterns)]
+    assert found, patterns
+    return found
+
+
+@pytest.mark.parametrize("module", TREES)
+def test_every_module_has_its_layer(module):
+    assert any(matches(module, patterns) for patterns in LAYERS.values())
+
+
+def test_every_layer_s_pattern_has_its_modules():
+    for pattern in (*(pattern for patterns in LAYERS.values() for pattern in patterns), *WITHOUT_JAX):
+        assert those(pattern)
 
 
 @pytest.mark.parametrize("module", TREES)
 def test_a_module_imports_from_its_own_layer_and_below(module):
-    assert {name for name in own_imports(module) if LEVEL[name] > LEVEL[module]} == set()
+    assert {name for name in own_imports(module) if level(name) > level(module)} == set()
 
 
 def test_no_modules_import_one_another():
     graphlib.TopologicalSorter({module: own_imports(module) for module in TREES}).prepare()
 
 
-def test_models_see_no_config_and_losses_no_models():
-    for module in ("convolution", "layers", "hifigan", "discriminators"):
-        assert own_imports(f"models.{module}") <= {"models.layers", *CONVOLUTIONS}
-    assert own_imports("losses") == set()
+def test_what_config_gives_by_need_counts_as_imported_from_where_it_is():
+    assert {"config.flat", "config.files"} <= own_imports("checkpoint")
+    assert HOMES["config.Config"] == "config.flat"
+
+
+def test_models_see_their_sections_alone_and_losses_nothing():
+    for module in those("models.*"):
+        assert {name for name in own_imports(module) if name.startswith("config")} <= {"config.sections"}
+    assert own_imports("losses") == own_imports("conventions") == set()
 
 
 def test_weights_are_mapped_without_models():
-    for module in (name for name in TREES if name.startswith("weights.")):
-        assert {name for name in own_imports(module) if not name.startswith("weights.")} <= {"errors", "audio"}
+    for module in those("weights.*", "models.*torch_names"):
+        own = {name for name in own_imports(module) if not matches(name, ["weights.*", "models.*torch_names"])}
+        assert own <= {"errors", "files"}
         assert libraries(module).isdisjoint({"jax", "flax", "optax"})
 
 
@@ -89,12 +119,22 @@ def test_libraries_stay_where_they_belong():
     assert {module for module in TREES if "grain" in libraries(module)} == {"data"}
 
 
-@pytest.mark.parametrize(
-    "modules", ["config, hifigan_jax.audio, hifigan_jax.data, hifigan_jax.recordings", "cli.train", "cli.infer"]
-)
-def test_jax_is_not_imported_before_it_is_needed(modules):
-    program = f"import sys, hifigan_jax.{modules}; sys.exit('jax' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+def imported_with(statements):
+    """Which of jax and flax a fresh process has imported after these statements."""
+    program = f"import sys\n{statements}\nprint(*sorted({{'jax', 'flax'}} & sys.modules.keys()))"
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_configurations_are_read_and_checked_without_jax():
+    program = "from hifigan_jax.config import *\nload_config(packaged_config('config_v1')).flat()"
+    assert imported_with(program) == []
+    assert imported_with("\n".join(f"import hifigan_jax.{module}" for module in those(*WITHOUT_JAX))) == []
+    assert imported_with("import hifigan_jax.mel") == ["jax"]  # so that the check can fail
+
+
+@pytest.mark.parametrize("program", ["train", "infer", "convert", "benchmark"])
+def test_programs_import_jax_when_they_need_it(program):
+    assert imported_with(f"import hifigan_jax.cli.{program}") == []
 
 
 def forbidden(node):

@@ -3,26 +3,40 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hifigan_jax.losses import adversarial_loss, discriminator_loss, feature_matching_loss, mean_absolute_difference
+from hifigan_jax.losses import (
+    feature_matching_loss,
+    hinge_discriminator,
+    hinge_generator,
+    least_squares_discriminator,
+    least_squares_generator,
+    mean_absolute_difference,
+)
 
 REAL = [jnp.array([1.0, 0.0]), jnp.array([[3.0]])]
 FAKE = [jnp.array([0.0, 2.0]), jnp.array([[-1.0]])]
 
 
-def test_discriminator_loss_by_hand():
+def test_the_least_squares_of_discriminators_by_hand():
     # (0 + 1) / 2 + (0 + 4) / 2 for the first sub-discriminator, 4 + 1 for the second
-    assert discriminator_loss(REAL, FAKE) == 0.5 + 2 + 4 + 1
+    assert least_squares_discriminator(REAL, FAKE) == 0.5 + 2 + 4 + 1
 
 
-def test_adversarial_loss_by_hand():
+def test_the_least_squares_of_the_generator_by_hand():
     # (1 + 1) / 2, then (1 + 1)^2
-    assert adversarial_loss(FAKE) == 1 + 4
+    assert least_squares_generator(FAKE) == 1 + 4
+
+
+def test_the_hinges_by_hand():
+    # (0 + 1) / 2 + (1 + 3) / 2 for the first sub-discriminator, 0 + 0 for the second
+    assert hinge_discriminator(REAL, FAKE) == 0.5 + 2
+    assert hinge_generator(FAKE) == -1 + 1
+    assert hinge_discriminator([jnp.ones(3)], [-jnp.ones(3)]) == 0
 
 
 def test_perfect_players_have_no_loss():
     ones, zeros = [jnp.ones((2, 5)), jnp.ones((2, 3, 2))], [jnp.zeros((2, 5)), jnp.zeros((2, 3, 2))]
-    assert discriminator_loss(ones, zeros) == 0
-    assert adversarial_loss(ones) == 0
+    assert least_squares_discriminator(ones, zeros) == 0
+    assert least_squares_generator(ones) == 0
 
 
 def test_feature_matching_is_a_sum_of_means_over_all_maps():
@@ -42,18 +56,18 @@ def test_mean_absolute_difference_by_hand():
 
 
 def test_a_large_map_counts_no_more_than_a_small_one():
-    assert adversarial_loss([jnp.zeros((4, 1000)), jnp.zeros((4, 1))]) == 2
+    assert least_squares_generator([jnp.zeros((4, 1000)), jnp.zeros((4, 1))]) == 2
 
 
 def test_maps_must_pair_up():
     with pytest.raises(ValueError, match="shorter"):
-        discriminator_loss(REAL, FAKE[:1])
+        least_squares_discriminator(REAL, FAKE[:1])
     with pytest.raises(ValueError, match="shorter"):
         feature_matching_loss([REAL], [FAKE[:1]])
 
 
 def test_gradients_by_hand():
     score = jnp.array([0.0, 3.0])
-    np.testing.assert_allclose(jax.grad(lambda fake: adversarial_loss([fake]))(score), [-1, 2])  # (s - 1), for 2 entries
-    np.testing.assert_allclose(jax.grad(lambda fake: discriminator_loss([score], [fake]))(score), [0, 3])
-    np.testing.assert_allclose(jax.grad(lambda real: discriminator_loss([real], [score]))(score), [-1, 2])
+    np.testing.assert_allclose(jax.grad(lambda fake: least_squares_generator([fake]))(score), [-1, 2])  # (s - 1), for 2 entries
+    np.testing.assert_allclose(jax.grad(lambda fake: least_squares_discriminator([score], [fake]))(score), [0, 3])
+    np.testing.assert_allclose(jax.grad(lambda real: least_squares_discriminator([real], [score]))(score), [-1, 2])

@@ -7,20 +7,26 @@ import numpy as np
 import pytest
 
 from hifigan_jax import mel as mels
-from hifigan_jax.config import load_config, packaged_config
-from hifigan_jax.mel import LogMel, MelSettings, input_mel, loss_mel, reflect_pad, slaney_filterbank
+from hifigan_jax.config import Mel, load_config, packaged_config
+from hifigan_jax.mel import LogMel, reflect_pad, slaney_filterbank
 
-REFERENCE = MelSettings(sampling_rate=22050, n_fft=1024, win_size=1024, hop_size=256, num_mels=80, fmin=0.0, fmax=8000.0)
+
+def settings_of(*values):
+    keys = ("sampling_rate", "n_fft", "win_size", "hop_size", "num_mels", "fmin", "fmax")
+    return Mel(**dict(zip(keys, values, strict=True)))
+
+
+REFERENCE = settings_of(22050, 1024, 1024, 256, 80, 0.0, 8000.0)
 SETTINGS = {
     "reference": REFERENCE,
-    "full_band": REFERENCE._replace(fmax=None),
-    "16_khz": MelSettings(16000, 1024, 800, 200, 40, 50.0, 7600.0),
-    "24_khz": MelSettings(24000, 2048, 1200, 300, 100, 0.0, None),
-    "48_khz": MelSettings(48000, 4096, 4096, 512, 128, 20.0, 24000.0),
-    "below_the_knee": MelSettings(8000, 512, 512, 128, 20, 100.0, 900.0),
-    "odd_window": MelSettings(16000, 512, 401, 160, 20, 0.0, 8000.0),
+    "full_band": REFERENCE.replace(fmax=None),
+    "16_khz": settings_of(16000, 1024, 800, 200, 40, 50.0, 7600.0),
+    "24_khz": settings_of(24000, 2048, 1200, 300, 100, 0.0, None),
+    "48_khz": settings_of(48000, 4096, 4096, 512, 128, 20.0, 24000.0),
+    "below_the_knee": settings_of(8000, 512, 512, 128, 20, 100.0, 900.0),
+    "odd_window": settings_of(16000, 512, 401, 160, 20, 0.0, 8000.0),
 }
-SMALL = MelSettings(8000, 64, 48, 16, 8, 0.0, None)
+SMALL = settings_of(8000, 64, 48, 16, 8, 0.0, None)
 
 log_mel = jax.jit(mels.log_mel, static_argnames="settings")
 log_mel_of_padded = jax.jit(mels.log_mel_of_padded, static_argnames="settings")
@@ -84,11 +90,11 @@ def test_there_is_a_frame_for_every_whole_hop(settings):
         assert mel.shape == (3, samples // hop, settings.num_mels)
 
 
-def test_a_frame_is_centred_half_a_hop_into_its_samples():
+def test_a_frame_is_centered_half_a_hop_into_its_samples():
     frame, hop = 10, REFERENCE.hop_size
     click = np.zeros((1, 20 * hop), np.float32)
     click[0, frame * hop + hop // 2] = 1
-    # The neighbours see the click equally far from their centres, and the window is symmetric about its own.
+    # The neighbours see the click equally far from their centers, and the window is symmetric about its own.
     loudness = log_mel(jnp.asarray(click), REFERENCE).mean(axis=2)[0]
     assert loudness.argmax() == frame
     np.testing.assert_allclose(loudness[frame - 1], loudness[frame + 1], atol=1e-4)
@@ -128,7 +134,7 @@ def test_all_lengths_share_one_compilation(normal):
 
 def test_the_configuration_decides_both_mels():
     config = load_config(packaged_config("config_v1"))
-    assert input_mel(config) == REFERENCE
-    assert loss_mel(config) == REFERENCE._replace(fmax=None)
+    assert config.mel == REFERENCE
+    assert config.loss_mel == REFERENCE.replace(fmax=None)
     config = load_config(packaged_config("config_v1"), {"fmax": None, "fmax_for_loss": 9000.0})
-    assert (input_mel(config).fmax, loss_mel(config).fmax) == (None, 9000.0)
+    assert (config.mel.fmax, config.loss_mel.fmax) == (None, 9000.0)

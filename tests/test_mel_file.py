@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hifigan_jax.conventions import CONVENTIONS
 from hifigan_jax.errors import DataError
 from hifigan_jax.mel_file import pad_with_silence, read_mel
 
@@ -171,7 +172,7 @@ def test_a_damaged_file_is_read_or_refused(tmp_path_factory, changes, cut):
 
 
 def test_padding_is_silence(mel):
-    padded = pad_with_silence(mel.T, 10)
+    padded = pad_with_silence(mel.T, 10, CONVENTIONS["hifigan"].silence)
     assert padded.dtype == np.float32
     np.testing.assert_array_equal(padded[:7], mel.T)
     np.testing.assert_allclose(padded[7:], -11.512925, rtol=1e-7)

@@ -9,9 +9,9 @@ import pytest
 
 from hifigan_jax.config import load_config, packaged_config
 from hifigan_jax.data import Batch
-from hifigan_jax.models import build_generator
 from hifigan_jax.models.convolution import conv1d
-from hifigan_jax.training.setup import first_state, mesh_over, train_step
+from hifigan_jax.models.generator import Conditions
+from hifigan_jax.training.setup import first_state, generator_of, mesh_over, train_step
 
 accelerators = pytest.mark.parametrize("platform", ["cuda", "tpu"])
 
@@ -30,15 +30,15 @@ def in_groups(text):
 
 def generator_layers(config):
     """The first and the last convolution; for each rate, an upsampling and the residual blocks'."""
-    blocks = sum(map(len, config.resblock_dilation_sizes)) * (2 if config.resblock == "1" else 1)
-    return 2 + len(config.upsample_rates) * (1 + blocks)
+    blocks = sum(map(len, config.generator.resblock_dilation_sizes)) * (2 if config.generator.resblock == "1" else 1)
+    return 2 + len(config.generator.upsample_rates) * (1 + blocks)
 
 
 @pytest.fixture(scope="module")
 def synthesis():
     """V1 at half its width and its number of layers."""
     config = load_config(packaged_config("config_v1"), {"upsample_initial_channel": 256})
-    generator, mel = build_generator(config), jnp.zeros((1, 32, 80))
+    generator, mel = generator_of(config), Conditions(jnp.zeros((1, 32, 80)))
     variables = jax.eval_shape(generator.init, jax.random.key(0), mel)
     return jax.jit(generator.apply).trace(variables, mel), generator_layers(config)
 
@@ -51,11 +51,11 @@ def training():
     audio = jax.ShapeDtypeStruct((2, 2048), jnp.float32)
     step = train_step(config, 1, mesh_over(config, jax.devices()[:1]))
     traced = step.trace(jax.eval_shape(lambda: first_state(config)), Batch(audio, None))
-    generator, discriminator, judges = generator_layers(config), 6 + 3 * 8, 1 + 3
+    generator, discriminator, parts = generator_layers(config), 6 + 3 * 8, 1 + 3
     # The discriminators' step: forward on real and fake together, back to the kernels, and to the inputs but for the audio; the
     # generator's: forward on real, on fake, and back to the inputs.
-    moves = 3 * discriminator - judges + 3 * discriminator
-    return traced, 3 * generator - 1 + moves  # the mel needs no gradient
+    updates = 3 * discriminator - parts + 3 * discriminator
+    return traced, 3 * generator - 1 + updates  # the mel needs no gradient
 
 
 @accelerators

@@ -22,7 +22,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def config(tiny_config, folder):
-    return tiny_config.model_copy(update={"input_wavs_dir": str(folder / "wavs"), "batch_size": 1})
+    return tiny_config.replace({"input_wavs_dir": str(folder / "wavs"), "batch_size": 1})
 
 
 def record(*names, samples=3000, rate=22050):
@@ -38,7 +38,7 @@ def listed(config, text, name="training.txt"):
     """The configuration with a list file of this content."""
     pathlib.Path(name).write_text(text, encoding="utf-8")
     key = {"training.txt": "input_training_file", "validation.txt": "input_validation_file"}[name]
-    return config.model_copy(update={key: name})
+    return config.replace({key: name})
 
 
 def named(paths):
@@ -47,7 +47,7 @@ def named(paths):
 
 
 def training_names(config):
-    return named(list_recordings(listed(config, "held_out", "validation.txt"))[0])
+    return named(list_recordings(listed(config, "held_out", "validation.txt").data)[0])
 
 
 # --- lists ----------------------------------------------------------------------------------------------------------------------
@@ -84,24 +84,24 @@ def test_an_absolute_name_stands_for_itself(config, folder):
 @pytest.mark.parametrize("text", ["", "\n\n", "|text without a name\n"])
 def test_a_list_without_names_is_refused(config, text):
     with pytest.raises(DataError, match=r"^training.txt: the file list names no recording$"):
-        list_recordings(listed(config, text))
+        list_recordings(listed(config, text).data)
 
 
 def test_a_list_that_can_t_be_read_is_a_usage_error(config):
     with pytest.raises(UsageError, match=r"^absent.txt: file list can't be read: No such file or directory$"):
-        list_recordings(config.model_copy(update={"input_training_file": "absent.txt"}))
+        list_recordings(config.replace({"input_training_file": "absent.txt"}).data)
     pathlib.Path("latin.txt").write_bytes(b"gr\xf6\xdfe|x\n")
     with pytest.raises(UsageError, match=r"^latin.txt: file list can't be read: ") as caught:
-        list_recordings(config.model_copy(update={"input_training_file": "latin.txt"}))
+        list_recordings(config.replace({"input_training_file": "latin.txt"}).data)
     assert len(str(caught.value).splitlines()) == 1
     with pytest.raises(UsageError, match="file list can't be read"):
-        list_recordings(config.model_copy(update={"input_training_file": "a\0b.txt"}))
+        list_recordings(config.replace({"input_training_file": "a\0b.txt"}).data)
 
 
 def test_a_folder_serves_as_a_list(config, folder):
     record("a.wav", "sub/b.wav", "c.wav")
-    config = config.model_copy(update={"input_training_file": "wavs/sub", "input_validation_file": str(folder / "wavs")})
-    training, validation = list_recordings(config)
+    config = config.replace({"input_training_file": "wavs/sub", "input_validation_file": str(folder / "wavs")})
+    training, validation = list_recordings(config.data)
     assert named(training) == ["sub/b.wav"]
     assert named(validation) == ["a.wav", "c.wav", "sub/b.wav"]
 
@@ -110,7 +110,7 @@ def test_the_usual_lists_are_found_by_themselves(config, folder):
     (folder / "LJSpeech-1.1").mkdir()
     (folder / "LJSpeech-1.1" / "training.txt").write_text("a|x\n")
     (folder / "LJSpeech-1.1" / "validation.txt").write_text("b|x\n")
-    training, validation = list_recordings(config)
+    training, validation = list_recordings(config.data)
     assert (named(training), named(validation)) == (["a.wav"], ["b.wav"])
 
 
@@ -126,36 +126,36 @@ def test_a_folder_s_recordings_are_sorted_and_hidden_or_other_files_passed_over(
 def test_one_in_twenty_is_held_out_evenly(config, recordings, held_out):
     for number in range(recordings):
         pathlib.Path("wavs", f"{number:03d}.wav").touch()
-    training, validation = list_recordings(config)
+    training, validation = list_recordings(config.data)
     assert named(validation) == [f"{number:03d}.wav" for number in held_out]
-    assert sorted(training + validation) == audio_files(pathlib.Path(config.input_wavs_dir))
+    assert sorted(training + validation) == audio_files(pathlib.Path(config.data.input_wavs_dir))
 
 
 def test_no_more_than_150_are_held_out(config):
     names = "\n".join(f"{number:05d}" for number in range(6000))
-    training, validation = list_recordings(listed(config, names))
+    training, validation = list_recordings(listed(config, names).data)
     assert (len(training), len(validation)) == (5850, 150)
 
 
 def test_one_recording_can_t_be_split(config):
     record("a.wav")
     with pytest.raises(DataError, match="can't be both trained on and held out"):
-        list_recordings(config)
+        list_recordings(config.data)
 
 
 def test_a_folder_without_recordings_is_refused(config, folder):
     with pytest.raises(DataError, match=f"^{folder}/wavs: no recordings found"):
-        list_recordings(config)
+        list_recordings(config.data)
     with pytest.raises(DataError, match="^nowhere: no recordings found"):
-        list_recordings(config.model_copy(update={"input_wavs_dir": "nowhere"}))
+        list_recordings(config.replace({"input_wavs_dir": "nowhere"}).data)
 
 
 @pytest.mark.parametrize("name", ["b", "b.wav", "./b", "{folder}/wavs/b.wav"])
 @pytest.mark.parametrize("wavs", ["wavs", "./wavs/", "{folder}/wavs"])
 def test_validation_recordings_are_not_trained_on(config, folder, wavs, name):
     record("a.wav", "b.wav", "c.wav")
-    config = config.model_copy(update={"input_wavs_dir": wavs.format(folder=folder)})
-    training, validation = list_recordings(listed(config, name.format(folder=folder), "validation.txt"))
+    config = config.replace({"input_wavs_dir": wavs.format(folder=folder)})
+    training, validation = list_recordings(listed(config, name.format(folder=folder), "validation.txt").data)
     assert named(validation) == ["b.wav"]
     assert named(training) == ["a.wav", "c.wav"]
 
@@ -240,9 +240,9 @@ def test_another_sampling_rate_is_refused_with_both(config, folder):
 
 def test_fewer_recordings_than_a_batch_are_refused(config, folder):
     record("a.wav", "b.wav", "c.wav", "d.wav")
-    load_corpus(config.model_copy(update={"batch_size": 3}), folder / "index.json")
+    load_corpus(config.replace({"batch_size": 3}), folder / "index.json")
     with pytest.raises(DataError, match=r"^batch_size 4 is larger than the 3 training recordings"):
-        load_corpus(config.model_copy(update={"batch_size": 4}), folder / "index.json")
+        load_corpus(config.replace({"batch_size": 4}), folder / "index.json")
 
 
 # --- the index ------------------------------------------------------------------------------------------------------------------
@@ -310,7 +310,7 @@ def fine_tuning(config, folder):
     (folder / "mels").mkdir()
     for name in "ab":
         np.save(folder / "mels" / f"{name}.npy", np.zeros((80, 11), np.float32))
-    return config.model_copy(update={"fine_tuning": True, "input_mels_dir": str(folder / "mels")})
+    return config.replace({"fine_tuning": True, "input_mels_dir": str(folder / "mels")})
 
 
 def test_fine_tuning_finds_each_recording_s_mel(fine_tuning, folder):
@@ -337,7 +337,7 @@ def test_one_frame_more_in_every_mel_is_taken_as_the_framing_of_tacotron_2(fine_
     for name in "ab":
         np.save(folder / "mels" / f"{name}.npy", np.zeros((80, 12), np.float32))
     corpus = load_corpus(fine_tuning, folder / "index.json")
-    assert [recording.centred for recording in (*corpus.training, *corpus.validation)] == [True, True]
+    assert [recording.centered for recording in (*corpus.training, *corpus.validation)] == [True, True]
     assert "one frame more than its recording" in caplog.text
     assert "frame 0 is cut and the audio starts 128 samples later" in caplog.text
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from hifigan_jax import runtime
-from hifigan_jax.cli.options import add_compute_dtype
+from hifigan_jax.cli.options import add_compute_dtype, add_set
 from hifigan_jax.config import load_config
 from hifigan_jax.errors import DiskError, UsageError
 
@@ -25,6 +25,7 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
     result.add_argument("--devices", type=_count, metavar="N", help="the first N (default: all); CPUs are divided into N")
     result.add_argument("--rounds", type=_count, default=9, metavar="N", help="calls to take the median of (default 9)")
     add_compute_dtype(result, "float32")
+    add_set(result)
     result.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     return result
 
@@ -34,9 +35,9 @@ def main(options: argparse.Namespace) -> int:
     training = options.task == "training"
     batch = options.batch_size or (None if training else 1)
     overrides = {"compute_dtype": options.compute_dtype} | ({"batch_size": batch} if batch else {})
-    config = load_config(options.config, overrides)
+    config = load_config(options.config, overrides, settings=dict(options.set))
 
-    runtime.prepare(compile_cache=False, training=config.compute_dtype if training else None)
+    runtime.prepare(compile_cache=False, training=config.optimization.compute_dtype if training else None)
     import jax  # not before
 
     if options.devices:
@@ -50,22 +51,23 @@ def main(options: argparse.Namespace) -> int:
     devices = jax.devices()[: options.devices]
     mesh = mesh_over(config, devices) if training else None
     peak = benchmark.peak_flops(options.compute_dtype) * (len(devices) if devices[0].platform != "cpu" else 1)
-    print(f"{options.task}, {options.config}, {options.compute_dtype}, batch {config.batch_size}, {benchmark.about(devices)}")
+    rows_a_call = config.optimization.batch_size
+    print(f"{options.task}, {options.config}, {options.compute_dtype}, batch {rows_a_call}, {benchmark.about(devices)}")
     print(f"peak of {options.compute_dtype} matrix products of {benchmark.PRODUCT_SIZES}: {peak / 1e9:.0f} GFLOP/s")
     columns = ("frames", "median s", "min", "max", "x real time", "frames/s", "steps/s", "GFLOP/s", "of peak", "compile s", "MB")
     print("".join(f"{column:>12}" for column in columns))
     rows = []
-    for frames in [config.segment_size // config.hop_size] if training else options.frames:
+    for frames in [config.optimization.segment_size // config.mel.hop_size] if training else options.frames:
         if training:
             work, flops = partial(benchmark.training, config, mesh), training_step_flops(config)
         else:
-            work = partial(benchmark.synthesis, config, frames, config.batch_size, devices)
-            flops = config.batch_size * generator_flops(config, frames)
+            work = partial(benchmark.synthesis, config, frames, config.optimization.batch_size, devices)
+            flops = config.optimization.batch_size * generator_flops(config, frames)
         row = benchmark.measure(work, options.rounds) | {"frames": frames, "flops": flops}
         rows.append(row)
         print(_line(row, config, training, peak), flush=True)
     if options.json:
-        content = {"about": benchmark.about(devices), "peak_flops": peak, "config": config.model_dump(), "rows": rows}
+        content = {"about": benchmark.about(devices), "peak_flops": peak, "config": config.flat(), "rows": rows}
         try:
             options.json.write_text(json.dumps(content, indent=1) + os.linesep, encoding="utf-8")
         except OSError as error:
@@ -74,13 +76,13 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _line(row: dict, config, training: bool, peak: float) -> str:
-    median, frames = row["median"], row["frames"] * config.batch_size
+    median, frames = row["median"], row["frames"] * config.optimization.batch_size
     cells = (
         f"{row['frames']}",
         f"{median:.4f}",
         f"{min(row['seconds']):.4f}",
         f"{max(row['seconds']):.4f}",
-        f"{frames * config.hop_size / config.sampling_rate / median:.2f}",
+        f"{frames * config.mel.hop_size / config.mel.sampling_rate / median:.2f}",
         f"{frames / median:.0f}",
         f"{1 / median:.3f}" if training else "-",
         f"{row['flops'] / median / 1e9:.0f}",

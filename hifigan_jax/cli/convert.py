@@ -27,7 +27,7 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> int:
     """Converts; returns the exit code."""
-    from hifigan_jax.exchange import convert  # jax starts here
+    from hifigan_jax.convert import convert  # jax starts here
 
     for path in convert(options.source, options.target, options.config):
         print(path)

@@ -166,7 +166,7 @@ def _write(target: Path, samples: np.ndarray, rate: int) -> float:
 
 
 def _read_mel(path: Path, vocoder):
-    return vocoder.utterance_of_mel(mel_file.read_mel(path, vocoder.config.num_mels))
+    return vocoder.utterance_of_mel(mel_file.read_mel(path, vocoder.config.mel.num_mels))
 
 
 def _read_audio(path: Path, vocoder):

@@ -1,21 +1,22 @@
-"""`train.py`: the reference's flags, and a few more; each beats the JSON's key of the same name."""
+"""`train.py`: the reference's flags, and a few more; each overrides the JSON's key of the same name."""
 
 import argparse
 import os
 
 from hifigan_jax import runtime
-from hifigan_jax.cli.options import add_compile_cache, add_compute_dtype
-from hifigan_jax.config import Config, load_config
+from hifigan_jax.cli.options import add_compile_cache, add_compute_dtype, add_set
+from hifigan_jax.config import load_config
+from hifigan_jax.config.flat import default_of
 
 
 def parser(name: str | None = None) -> argparse.ArgumentParser:
     """The program's arguments. Only those given on the command line appear in the result."""
-    description = "Train a HiFi-GAN generator. A flag beats the JSON's key of the same name. Runs resume by themselves."
+    description = "Train a generator. Flags override the JSON's keys of the same names. Runs resume by themselves."
     result = argparse.ArgumentParser(name, description=description, argument_default=argparse.SUPPRESS)
     result.add_argument("--config", required=True, metavar="JSON", help="for example configs/config_v1.json")
 
     def add(key: str, about: str, **options) -> None:
-        default = Config.model_fields[key].default
+        default = default_of(key)
         shown = "" if default is None else f" (default {default})"
         result.add_argument(f"--{key}", help=about + shown, **options)
 
@@ -41,6 +42,7 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
     result.add_argument(
         "--finetune_from", metavar="CHECKPOINT", help="start from these weights (a path or name) with fresh optimizers"
     )
+    add_set(result)
     result.add_argument("--group_name", help=argparse.SUPPRESS)  # the reference has it and never reads it
     return result
 
@@ -52,9 +54,10 @@ def main(options: argparse.Namespace) -> int:
     flags.pop("group_name", None)
     compile_cache = flags.pop("compile_cache")
     finetune_from = flags.pop("finetune_from", None)
-    config = load_config(path, flags)
+    settings = dict(flags.pop("set"))
+    config = load_config(path, flags, settings=settings)
 
-    runtime.prepare(compile_cache, training=config.compute_dtype)  # jax is loaded from here on
+    runtime.prepare(compile_cache, training=config.optimization.compute_dtype)  # jax is loaded from here on
     from hifigan_jax.training.distributed import join_cluster
     from hifigan_jax.training.loop import train
 

@@ -14,6 +14,9 @@ from jaxtyping import Array, DTypeLike, Float
 
 from hifigan_jax.models.convolution import conv1d, conv_transpose1d
 
+# compute_dtype in the JSON -> what convolutions are computed in; None: as their inputs come
+COMPUTE_DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
+
 
 def uniform(fan_in: int) -> nn.initializers.Initializer:
     """U(-1/sqrt(fan_in), 1/sqrt(fan_in)): torch's default for the kernels and biases of convolutions."""
@@ -30,9 +33,7 @@ def norm_over_others(v: Float[Array, "K C_in C_out"], axis: int) -> Float[Array,
     return jnp.sqrt(jnp.sum(v * v, axis=tuple(i for i in range(v.ndim) if i != axis)))
 
 
-def weight_norm(
-    v: Float[Array, "K C_in C_out"], g: Float[Array, " C"], axis: int
-) -> Float[Array, "K C_in C_out"]:
+def weight_norm(v: Float[Array, "K C_in C_out"], g: Float[Array, " C"], axis: int) -> Float[Array, "K C_in C_out"]:
     """Kernel g v / |v| with one norm per slice along `axis` (Salimans & Kingma 2016, equation 2)."""
     scale = g / norm_over_others(v, axis)
     return v * scale.reshape([-1 if i == axis else 1 for i in range(v.ndim)])
@@ -104,7 +105,7 @@ def _normed_kernel(layer: nn.Module, initialise, shape: tuple[int, int, int]) ->
 class SpectralConv(nn.Module):
     """Convolution whose kernel is divided by its largest singular value, estimated by power iteration (Miyato et al. 2018).
 
-    The batch holds `passes` equal parts, each of which counts as one forward pass of the reference: when the collection
+    The batch holds `power_iterations` equal parts, each of which counts as one forward pass of the reference: when the collection
     "spectral" is mutable, each makes one iteration and is divided by its own estimate; when it is not, the stored vectors serve.
     The division comes after the convolution, which is linear, so that all parts share one.
     """
@@ -118,14 +119,14 @@ class SpectralConv(nn.Module):
     EPSILON = 1e-12
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B T C"], passes: int = 1) -> Float[Array, "B T_out features"]:
+    def __call__(self, x: Float[Array, "B T C"], power_iterations: int = 1) -> Float[Array, "B T_out features"]:
         shape = (self.kernel_size, x.shape[-1] // self.groups, self.features)
         initialise = uniform(fan_in=shape[0] * shape[1])
         kernel = self.param("kernel", initialise, shape)
         u = self.variable("spectral", "u", self._random_unit, shape[2:])
         v = self.variable("spectral", "v", self._random_unit, shape[:2])
         sigmas = []
-        for _ in range(passes):
+        for _ in range(power_iterations):
             if self.is_mutable_collection("spectral") and not self.is_initializing():
                 fixed = jax.lax.stop_gradient(kernel)
                 v.value = _unit(jnp.einsum("kio,o->ki", fixed, u.value, precision="highest"), self.EPSILON)
@@ -133,7 +134,7 @@ class SpectralConv(nn.Module):
             sigmas.append(jnp.einsum("kio,ki,o->", kernel, v.value, u.value, precision="highest"))
         options = dict(stride=self.stride, padding=(self.kernel_size - 1) // 2, groups=self.groups)
         y = computed_in(self.compute_dtype, conv1d, x, kernel, **options)
-        sigma = jnp.repeat(jnp.stack(sigmas), x.shape[0] // passes)[:, None, None]
+        sigma = jnp.repeat(jnp.stack(sigmas), x.shape[0] // power_iterations)[:, None, None]
         return y / sigma + self.param("bias", initialise, (self.features,))[None, None]
 
     def _random_unit(self, shape):

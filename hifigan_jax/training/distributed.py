@@ -108,9 +108,7 @@ def _by_srun(environment) -> _Launched | None:
     if not {"SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"} <= environment.keys():
         return None
     tasks = _number(environment, "SLURM_STEP_NUM_TASKS")
-    return _Launched(
-        tasks, _number(environment, "SLURM_PROCID"), tasks > _number(environment, "SLURM_STEP_NUM_NODES"), "slurm"
-    )
+    return _Launched(tasks, _number(environment, "SLURM_PROCID"), tasks > _number(environment, "SLURM_STEP_NUM_NODES"), "slurm")
 
 
 def _tpu_pod(environment) -> Cluster | None:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from hifigan_jax.audio import written_whole
+from hifigan_jax.files import atomic_write
+from hifigan_jax.losses import TERMS
 
 logger = logging.getLogger(__name__)
 
-# The step's scalars under the reference's TensorBoard tags; further loss terms become training/gen_loss_<name>.
+# The step's scalars that are no loss term, under the reference's TensorBoard tags.
 _TAGS = {
     "generator": "training/gen_loss_total",
-    "mel": "training/mel_spec_error",
     "discriminator": "training/disc_loss_total",
     "learning_rate": "training/learning_rate",
 }
@@ -23,13 +23,16 @@ _TAGS = {
 
 def tagged(metrics: Mapping[str, float]) -> dict[str, float]:
     """The step's scalars named as in TensorBoard."""
-    return {_TAGS.get(name, f"training/gen_loss_{name}"): value for name, value in metrics.items()}
+    return {_TAGS[name] if name in _TAGS else TERMS[name].tag: value for name, value in metrics.items()}
 
 
 def progress_line(step: int, metrics: Mapping[str, float], seconds_per_batch: float) -> str:
     """The reference's line. `step` counts updates done; the reference counts from 0."""
-    total, mel = metrics["generator"], metrics["mel"]
-    return f"Steps : {step:d}, Gen Loss Total : {total:4.3f}, Mel-Spec. Error : {mel:4.3f}, s/b : {seconds_per_batch:4.3f}"
+    labels = {"Gen Loss Total": metrics["generator"]} | {
+        term.label: metrics[name] for name, term in TERMS.items() if term.label is not None and name in metrics
+    }
+    values = [f"{label} : {value:4.3f}" for label, value in labels.items()]
+    return ", ".join([f"Steps : {step:d}", *values, f"s/b : {seconds_per_batch:4.3f}"])
 
 
 class MetricsLog:
@@ -73,7 +76,7 @@ class MetricsLog:
                     kept.append(line + "\n")
             except (ValueError, KeyError, TypeError):
                 pass  # the half line of a kill
-        with written_whole(self._path) as temporary:
+        with atomic_write(self._path) as temporary:
             Path(temporary).write_text("".join(kept), encoding="utf-8")
 
 

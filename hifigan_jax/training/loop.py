@@ -14,9 +14,9 @@ from hifigan_jax.config import Config, save_config
 from hifigan_jax.errors import DiskError, HifiganError
 from hifigan_jax.recordings import Corpus, load_corpus
 from hifigan_jax.training.distributed import AnyProcess, first_process_first
+from hifigan_jax.training.initial_state import InitialState, Position
 from hifigan_jax.training.logging import MetricsLog, Timer, progress_line, tagged
 from hifigan_jax.training.setup import mesh_over, train_step
-from hifigan_jax.training.start import Position, Start
 from hifigan_jax.training.state import to_parts
 from hifigan_jax.training.step import AXIS
 from hifigan_jax.training.stop import StopRequest
@@ -48,13 +48,13 @@ class Run:
 
     def __init__(self, config: Config, folder: Path, corpus: Corpus, mesh: Mesh, finetune_from: str | None):
         self.config, self.folder, self.corpus = config, folder, corpus
-        self.per_epoch = corpus.batches_per_epoch(config.batch_size)
-        self.data = {"training_files": _fingerprint(corpus), "batch_size": config.batch_size}
+        self.per_epoch = corpus.batches_per_epoch(config.optimization.batch_size)
+        self.data = {"training_files": _fingerprint(corpus), "batch_size": config.optimization.batch_size}
         replicated = NamedSharding(mesh, PartitionSpec())
-        self.split = NamedSharding(mesh, PartitionSpec(AXIS))
+        self.sharded = NamedSharding(mesh, PartitionSpec(AXIS))
         self.any_process, self.stopping = AnyProcess(mesh), False
-        start = Start(config, folder, self.data, self.per_epoch, replicated)
-        self.state, self.at = start.state(finetune_from)
+        initial = InitialState(config, folder, self.data, self.per_epoch, replicated)
+        self.state, self.at = initial.state(finetune_from)
         self.train_step = train_step(config, self.per_epoch, mesh)
         self.saved_at = self.at.step if self.at.step else None
         self.writes = jax.process_index() == 0
@@ -69,13 +69,13 @@ class Run:
             return
         batches = data.training_batches(self.corpus, self.config, jax.process_index(), jax.process_count())
         place = self.at.epoch * self.per_epoch + self.at.batch_in_epoch
-        stream = data.iterate(batches, place, self.config.num_workers)
+        stream = data.iterate(batches, place, self.config.data.num_workers)
         row, timer = None, Timer()
         if self.at.step == 0:
             self._validate()
         while not self._finished() and not self._stops(stop):
-            batch = jax.tree.map(lambda rows: jax.make_array_from_process_local_data(self.split, rows), next(stream))
-            if self.at.batch_in_epoch == 0 and self.writes and self.per_epoch >= self.config.stdout_interval:
+            batch = jax.tree.map(lambda rows: jax.make_array_from_process_local_data(self.sharded, rows), next(stream))
+            if self.at.batch_in_epoch == 0 and self.writes and self.per_epoch >= self.config.run.stdout_interval:
                 print(f"Epoch: {self.at.epoch + 1}", flush=True)
             self.state, metrics = self.train_step(self.state, batch)
             timer.count()
@@ -83,12 +83,12 @@ class Run:
                 self._report(*row, timer)
             self.at = self._next_position()
             row = (self.at, metrics)
-            if self._due(self.config.validation_interval) or self._due(self.config.checkpoint_interval):
+            if self._due(self.config.run.validation_interval) or self._due(self.config.run.checkpoint_interval):
                 self._report(*row, timer, resting=True)
                 row = None
-                if self._due(self.config.validation_interval):
+                if self._due(self.config.run.validation_interval):
                     self._validate()
-                if self._due(self.config.checkpoint_interval):
+                if self._due(self.config.run.checkpoint_interval):
                     self._save()
                 timer.restart()
         self._end(row, timer)
@@ -98,7 +98,7 @@ class Run:
             self._report(*row, timer, resting=True)
         if self.stopping:
             logger.info("stopping at step %d, as asked", self.at.step)
-        elif not self._due(self.config.validation_interval):
+        elif not self._due(self.config.run.validation_interval):
             self._validate()
         if self.saved_at != self.at.step:
             self._save()
@@ -107,7 +107,8 @@ class Run:
 
     def _report(self, at: Position, metrics: dict[str, jax.Array], timer: Timer, resting: bool = False) -> None:
         """Prints and writes what is due at `at`; where the run rests, to validate, to save or to end, it always writes."""
-        prints, writes = at.step % self.config.stdout_interval == 0, at.step % self.config.summary_interval == 0 or resting
+        intervals = self.config.run
+        prints, writes = at.step % intervals.stdout_interval == 0, at.step % intervals.summary_interval == 0 or resting
         if not (prints or writes):
             return
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
@@ -132,7 +133,7 @@ class Run:
 
     def _save(self) -> None:
         checkpoint.save(
-            self.folder, self.at.step, to_parts(self.state), self.config, self.data, keep=self.config.keep_checkpoints
+            self.folder, self.at.step, to_parts(self.state), self.config, self.data, keep=self.config.run.keep_checkpoints
         )
         self.saved_at = self.at.step
         logger.info("saved checkpoint %d", self.at.step)
@@ -145,7 +146,7 @@ class Run:
         return self.stopping
 
     def _finished(self) -> bool:
-        return self.at.epoch >= self.config.training_epochs or self.at.step >= (self.config.max_steps or math.inf)
+        return self.at.epoch >= self.config.run.training_epochs or self.at.step >= (self.config.run.max_steps or math.inf)
 
     def _next_position(self) -> Position:
         step, epoch, batch = self.at
@@ -153,7 +154,8 @@ class Run:
 
     def _introduce(self) -> None:
         devices = jax.devices()
-        sizes = [sum(leaf.size for leaf in jax.tree.leaves(player.params)) for player in self.state[3:5]]
+        networks = (self.state.generator, self.state.discriminator)
+        sizes = [sum(leaf.size for leaf in jax.tree.leaves(network.params)) for network in networks]
         logger.info("%d x %s, jax %s", len(devices), devices[0].device_kind, jax.__version__)
         logger.info("generator %.2f million parameters, discriminators %.2f million", *(size / 1e6 for size in sizes))
         logger.info(
@@ -165,7 +167,7 @@ class Run:
 
 
 def _open_run(config: Config) -> Path:
-    folder = Path(config.checkpoint_path)
+    folder = Path(config.run.checkpoint_path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -11,10 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from hifigan_jax.config import DISCRIMINATOR_KEYS, Config
+from hifigan_jax.config import Config
 from hifigan_jax.errors import CheckpointError
+from hifigan_jax.models.registry import DISCRIMINATORS
 from hifigan_jax.training.setup import first_state
-from hifigan_jax.training.state import Optimizer, Player, TrainState, adamw, from_parts, named_leaves, to_parts
+from hifigan_jax.training.state import NetworkState, Optimizer, TrainState, adamw, from_parts, to_parts
+from hifigan_jax.trees import shape_difference
 from hifigan_jax.weights.reference_run import read_run, write_run
 
 logger = logging.getLogger(__name__)
@@ -27,16 +29,16 @@ def read_reference_state(pair: tuple[Path, Path], config: Config) -> TrainState:
     for files that can't be read or don't fit the configuration.
     """
     run = read_run(*pair)
-    state, expected = state_of_run(run, adamw(config)), state_shapes(config)
+    state, expected = state_of_run(run, adamw(config.optimization)), state_shapes(config)
     difference = shape_difference(state, expected)
     if difference:
         raise CheckpointError(f"{pair[1]}: doesn't fit the configuration: {difference}: name its own with --config")
-    rate = config.learning_rate * config.lr_decay ** run["epoch"]
-    for player in ("generator", "discriminator"):
-        if not math.isclose(run[player]["lr"], rate, rel_tol=1e-6):
+    rate = config.optimization.learning_rate * config.optimization.lr_decay ** run["epoch"]
+    for network in ("generator", "discriminator"):
+        if not math.isclose(run[network]["lr"], rate, rel_tol=1e-6):
             logger.warning(
                 "%s: the %s's learning rate was %.6g; going on with learning_rate x lr_decay^epoch, %.6g in epoch %d",
-                *(pair[1], player, run[player]["lr"], rate, run["epoch"]),
+                *(pair[1], network, run[network]["lr"], rate, run["epoch"]),
             )
     parts, like = to_parts(state), to_parts(expected)
     for part, leaves in parts.items():
@@ -46,35 +48,37 @@ def read_reference_state(pair: tuple[Path, Path], config: Config) -> TrainState:
 
 def write_reference_state(folder: Path, state: TrainState, config: Config) -> tuple[Path, Path]:
     """Writes the pair of files `g_*` and `do_*` that hold the state; returns their paths. Raises DiskError."""
-    if any(getattr(config, key) != Config.model_fields[key].default for key in DISCRIMINATOR_KEYS):
+    theirs = {name: DISCRIMINATORS[name]() for name in ("mpd", "msd")}
+    if config.discriminators != theirs:
         logger.warning("the reference's own MPD and MSD are others: this do_* file is for us alone")
     run = run_of_state(jax.device_get(state), config)
-    return write_run(folder, run, (config.adam_b1, config.adam_b2), config.weight_decay, config.learning_rate)
+    options = config.optimization
+    return write_run(folder, run, (options.adam_b1, options.adam_b2), options.weight_decay, options.learning_rate)
 
 
 def state_of_run(run: Mapping[str, Any], optimizer: Optimizer) -> TrainState:
     """The state in which a run of the reference stood (see `weights.reference_run`), with its place in the epoch left at 0."""
 
-    def player(given):
+    def network(given):
         blank = jax.eval_shape(lambda: optimizer(jnp.float32(0)).init(given["params"]))
         moments = {"count": np.int32(given["count"]), "mu": given["mu"], "nu": given["nu"]}
-        return Player(given["params"], optax.tree_utils.tree_set(blank, **moments))
+        return NetworkState(given["params"], optax.tree_utils.tree_set(blank, **moments))
 
     place = np.int32(run["steps"] + 1), np.int32(run["epoch"]), np.int32(0)
-    return TrainState(*place, player(run["generator"]), player(run["discriminator"]), run["spectral"])
+    return TrainState(*place, network(run["generator"]), network(run["discriminator"]), run["spectral"])
 
 
 def run_of_state(state: TrainState, config: Config) -> dict[str, Any]:
     """The inverse of `state_of_run`, for AdamW, with the learning rate of the state's epoch."""
-    rate = config.learning_rate * config.lr_decay ** int(state.epoch)
+    rate = config.optimization.learning_rate * config.optimization.lr_decay ** int(state.epoch)
 
-    def player(given):
-        mu, nu, count = (optax.tree_utils.tree_get(given.moments, key) for key in ("mu", "nu", "count"))
+    def network(given):
+        mu, nu, count = (optax.tree_utils.tree_get(given.opt_state, key) for key in ("mu", "nu", "count"))
         return {"params": given.params, "mu": mu, "nu": nu, "count": int(count), "lr": rate}
 
     return {
-        "generator": player(state.generator),
-        "discriminator": player(state.discriminator),
+        "generator": network(state.generator),
+        "discriminator": network(state.discriminator),
         "spectral": state.spectral,
         "steps": int(state.step) - 1,
         "epoch": int(state.epoch),
@@ -84,12 +88,3 @@ def run_of_state(state: TrainState, config: Config) -> dict[str, Any]:
 def state_shapes(config: Config) -> TrainState:
     """The shapes and dtypes of the state that a configuration trains with AdamW."""
     return jax.eval_shape(lambda: first_state(config))
-
-
-def shape_difference(tree: Any, expected: Any) -> str | None:
-    """The first leaf that is missing, unknown or of another shape, in words."""
-    there, here = ({name: np.shape(leaf) for name, leaf in named_leaves(part).items()} for part in (tree, expected))
-    for name in sorted(there.keys() | here.keys()):
-        if there.get(name) != here.get(name):
-            return f"{name} is {there.get(name, 'missing')}, expected {here.get(name, 'none')}"
-    return None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+import flax.linen as nn
 import jax
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jax.interpreters import partial_eval
@@ -10,29 +11,42 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from hifigan_jax.config import Config
 from hifigan_jax.data import Batch
 from hifigan_jax.errors import UsageError
-from hifigan_jax.mel import input_mel, loss_mel
-from hifigan_jax.models import build_discriminator, build_generator
+from hifigan_jax.models.discriminators.combined import Discriminator, build_discriminator
 from hifigan_jax.training.state import Optimizer, TrainState, adamw, initial_state, learning_rate
 from hifigan_jax.training.step import AXIS, make_train_step
 
 
 def mesh_over(config: Config, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """The devices (default: all) that batches are split over. Raises UsageError where a batch can't be."""
+    batch_size, parts = config.optimization.batch_size, config.optimization.accumulation_steps
     count = jax.device_count() if devices is None else len(devices)
-    if config.batch_size % count:
-        raise UsageError(f"batch_size {config.batch_size} can't be split evenly over {count} devices: make it a multiple")
-    rows = config.batch_size // count
-    if rows % config.accumulation_steps:
+    if batch_size % count:
+        raise UsageError(f"batch_size {batch_size} can't be split evenly over {count} devices: make it a multiple")
+    rows = batch_size // count
+    if rows % parts:
         raise UsageError(
-            f"accumulation_steps {config.accumulation_steps}: the {rows} rows of each of {count} devices can't be cut into as"
+            f"accumulation_steps {parts}: the {rows} rows of each of {count} devices can't be cut into as"
             " many equal parts: change it or batch_size"
         )
     return jax.make_mesh((count,), (AXIS,), (AxisType.Auto,), devices=devices)
 
 
+def generator_of(config: Config) -> nn.Module:
+    """The generator to train."""
+    options = config.optimization
+    return config.generator.build(config.mel, compute_dtype=options.compute_dtype, rematerialize=options.rematerialize)
+
+
+def discriminator_of(config: Config) -> Discriminator:
+    """All discriminators to train against, as one module."""
+    options = config.optimization
+    return build_discriminator(config.discriminators, options.compute_dtype, options.rematerialize)
+
+
 def first_state(config: Config, optimizer: Optimizer | None = None) -> TrainState:
     """`initial_state` of the configuration's models, for the reference's optimizer if no other is given. Traceable."""
-    return initial_state(build_generator(config), build_discriminator(config), optimizer or adamw(config), config)
+    optimizer = optimizer or adamw(config.optimization)
+    return initial_state(generator_of(config), discriminator_of(config), optimizer, config.mel, config.optimization)
 
 
 def placed_first_state(config: Config, sharding: NamedSharding) -> TrainState:
@@ -58,15 +72,13 @@ def train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
     """`make_train_step` of the configuration's models, for the reference's optimizer if no other is given."""
     return make_train_step(
-        generator=build_generator(config),
-        discriminator=build_discriminator(config),
-        optimizer=optimizer or adamw(config),
-        input_mel=input_mel(config),
-        loss_mel=loss_mel(config),
-        loss_weights=config.loss_weights,
-        learning_rate=learning_rate(config),
+        generator=generator_of(config),
+        discriminator=discriminator_of(config),
+        optimizer=optimizer or adamw(config.optimization),
+        mel=config.mel,
+        losses=config.losses,
+        learning_rate=learning_rate(config.optimization),
         batches_per_epoch=batches_per_epoch,
         mesh=mesh,
-        adversarial_from_step=config.adversarial_from_step,
-        accumulation_steps=config.accumulation_steps,
+        accumulation_steps=config.optimization.accumulation_steps,
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from hifigan_jax.config import Config
 from hifigan_jax.data import read_whole
-from hifigan_jax.mel import LogMel, loss_mel
+from hifigan_jax.mel import LogMel
 from hifigan_jax.recordings import Recording
 from hifigan_jax.synthesis import Vocoder
 from hifigan_jax.training.logging import MetricsLog
@@ -25,19 +25,19 @@ class Validator:
     def __init__(self, config: Config, recordings: Sequence[Recording], log: MetricsLog):
         self.config, self.recordings, self.log = config, recordings, log
         self.vocoder: Vocoder | None = None
-        self.log_mel = LogMel(loss_mel(config))
+        self.log_mel = LogMel(config.loss_mel)
         self.heard = False
 
     def run(self, params: Any, step: int) -> float:
         """Logs and returns the mean over utterances of mean |mel(real) - mel(fake)|, up to fmax_for_loss."""
         start = time.perf_counter()
         if self.vocoder is None:
-            self.vocoder = Vocoder(self.config.model_copy(update={"compute_dtype": "float32"}), params)
+            self.vocoder = Vocoder(self.config.replace({"compute_dtype": "float32"}), params)
         else:
             self.vocoder.update(params)
         errors = []
         for number, fake in self.vocoder.synthesize(self._utterances()):
-            real, _ = read_whole(self.recordings[number], self.config)
+            real, _ = read_whole(self.recordings[number], self.config.mel)
             if number < LISTENED_TO:
                 self._listen(number, real, fake, step)
             errors.append(float(np.abs(self.log_mel(real) - self.log_mel(fake)).mean()))
@@ -49,12 +49,12 @@ class Validator:
 
     def _utterances(self):
         for number, recording in enumerate(self.recordings):
-            audio, mel = read_whole(recording, self.config)
+            audio, mel = read_whole(recording, self.config.mel)
             vocoder = self.vocoder
             yield number, vocoder.utterance_of_audio(audio) if mel is None else vocoder.utterance_of_mel(mel)
 
     def _listen(self, number: int, real: np.ndarray, fake: np.ndarray, step: int) -> None:
-        rate = self.config.sampling_rate
+        rate = self.config.mel.sampling_rate
         if not self.heard:
             self.log.audio(f"gt/y_{number}", real, step, rate)
         self.log.audio(f"generated/y_hat_{number}", fake, step, rate)

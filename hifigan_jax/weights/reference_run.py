@@ -13,12 +13,8 @@ from typing import Any
 import numpy as np
 
 from hifigan_jax.errors import CheckpointError
-from hifigan_jax.weights.jik876 import (
-    discriminator_state_dicts,
-    discriminator_variables,
-    generator_params,
-    generator_state_dict,
-)
+from hifigan_jax.models.discriminators.torch_names import discriminator_state_dicts, discriminator_variables
+from hifigan_jax.models.hifigan.torch_names import generator_params, generator_state_dict
 from hifigan_jax.weights.torch_file import read_torch_file
 from hifigan_jax.weights.torch_writer import write_torch_file
 

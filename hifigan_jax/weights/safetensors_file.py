@@ -7,8 +7,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from hifigan_jax.audio import written_whole
 from hifigan_jax.errors import CheckpointError
+from hifigan_jax.files import atomic_write
 
 CONFIG = "config"  # the metadata's key
 
@@ -16,7 +16,7 @@ CONFIG = "config"  # the metadata's key
 def write_safetensors(path: str | Path, state_dict: dict[str, np.ndarray], config: str) -> None:
     """Writes the tensors and `config`, a JSON text, whole or not at all. Raises DiskError."""
     content = safetensors.numpy.save(state_dict, metadata={CONFIG: config, "format": "pt"})
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         Path(temporary).write_bytes(content)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hifigan_jax.audio import written_whole
+from hifigan_jax.files import atomic_write
 
 _STORAGES = {np.dtype(np.float32): "FloatStorage", np.dtype(np.float64): "DoubleStorage", np.dtype(np.int64): "LongStorage"}
 
@@ -19,7 +19,7 @@ def write_torch_file(path: str | Path, content: Any) -> None:
     """
     pickled = _Pickle()
     pickled.add(content)
-    with written_whole(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:  # stored, as torch wants it
+    with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:  # stored, as torch wants it
         archive.writestr("archive/data.pkl", pickled.whole())
         archive.writestr("archive/byteorder", "little")
         for key, array in enumerate(pickled.storages):

@@ -7,8 +7,9 @@ import pytest
 
 from hifigan_jax import benchmark
 from hifigan_jax.cli import run
-from hifigan_jax.models import build_generator
+from hifigan_jax.models.generator import Conditions
 from hifigan_jax.runtime import Compilations
+from hifigan_jax.training.setup import generator_of
 
 
 @pytest.fixture
@@ -39,13 +40,13 @@ def test_every_length_has_its_line_and_its_row(task, lines, config_file, tmp_pat
 
 
 def test_random_weights_are_a_generators_and_compile_nothing(tiny_config, normal):
-    generator, mel = build_generator(tiny_config), normal(1, 30, 80) * 2 - 5
-    first = jax.eval_shape(generator.init, jax.random.key(0), mel)["params"]
+    generator, conditions = generator_of(tiny_config), Conditions(normal(1, 30, 80) * 2 - 5)
+    first = jax.eval_shape(generator.init, jax.random.key(0), conditions)["params"]
     compiling = Compilations()
     random = benchmark.random_params(tiny_config)
     assert compiling.seconds == 0
     assert jax.tree.map(np.shape, random) == jax.tree.map(np.shape, first)
-    audio = generator.apply({"params": jax.tree.map(jnp.asarray, random)}, mel)
+    audio = generator.apply({"params": jax.tree.map(jnp.asarray, random)}, conditions)
     assert 1e-3 < np.std(audio) < 0.5  # neither so low that numbers are denormal and slow, nor at the tanh's ends
 
 

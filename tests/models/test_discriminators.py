@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from hifigan_jax.config import load_config, packaged_config
-from hifigan_jax.models import build_discriminator
-from hifigan_jax.models.discriminators import PeriodDiscriminator, average_pool
+from hifigan_jax.models.discriminators.period.discriminator import PeriodDiscriminator
+from hifigan_jax.models.discriminators.scale.discriminator import average_pool
+from hifigan_jax.training.setup import discriminator_of
 
 
 def test_parameter_counts_are_the_reference_s():
-    discriminator = build_discriminator(load_config(packaged_config("config_v1")))
+    discriminator = discriminator_of(load_config(packaged_config("config_v1")))
     params = jax.eval_shape(discriminator.init, jax.random.key(0), jnp.zeros((1, 8192)))["params"]
     count = {family: 0 for family in ("mpd", "msd")}
     for name, part in params.items():
@@ -18,19 +19,19 @@ def test_parameter_counts_are_the_reference_s():
 
 
 def test_there_are_54_feature_maps_and_8_scores():
-    discriminator = build_discriminator(load_config(packaged_config("config_v1"), {"discriminator_channel_mult": 0.125}))
+    discriminator = discriminator_of(load_config(packaged_config("config_v1"), {"discriminator_channel_mult": 0.125}))
     variables = jax.eval_shape(discriminator.init, jax.random.key(0), jnp.zeros((1, 4096)))
-    verdict = jax.eval_shape(discriminator.apply, variables, jnp.zeros((2, 4096)))
-    assert len(verdict.scores) == 8
-    assert [len(features) for features in verdict.features] == [6] * 5 + [8] * 3
-    assert all(features[-1].shape == score.shape for features, score in zip(verdict.features, verdict.scores, strict=True))
+    (output,) = jax.eval_shape(discriminator.apply, variables, jnp.zeros((2, 4096)))
+    assert len(output.scores) == 8
+    assert [len(features) for features in output.features] == [6] * 5 + [8] * 3
+    assert all(features[-1].shape == score.shape for features, score in zip(output.features, output.scores, strict=True))
 
 
 def test_mpd_has_the_configuration_s_periods():
     config = load_config(packaged_config("config_v1"), {"discriminators": ["mpd"], "mpd_periods": [4, 9]})
-    variables = jax.eval_shape(build_discriminator(config).init, jax.random.key(0), jnp.zeros((1, 8192)))
-    verdict = jax.eval_shape(build_discriminator(config).apply, variables, jnp.zeros((2, 8192)))
-    assert [score.shape[0] for score in verdict.scores] == [2 * 4, 2 * 9]
+    variables = jax.eval_shape(discriminator_of(config).init, jax.random.key(0), jnp.zeros((1, 8192)))
+    (output,) = jax.eval_shape(discriminator_of(config).apply, variables, jnp.zeros((2, 8192)))
+    assert [score.shape[0] for score in output.scores] == [2 * 4, 2 * 9]
 
 
 @pytest.mark.parametrize("length", [8, 9, 4097])
@@ -52,19 +53,18 @@ def test_a_whole_number_of_periods_is_not_padded(normal):
     np.testing.assert_allclose(cut, part.apply(params, mirrored)[0], atol=1e-7)
 
 
-def test_a_part_of_the_batch_is_judged_as_if_alone(normal, one_scale):
+def test_several_batches_are_discriminated_as_each_alone(normal, one_scale):
     config = load_config(packaged_config("config_v1"), {"discriminator_channel_mult": 0.125, "mpd_periods": [2, 3]})
-    discriminator = build_discriminator(config)
+    discriminator = discriminator_of(config)
     real, fake = normal(2, 2, 2048)
     variables = jax.jit(discriminator.init)(jax.random.key(0), real)
 
-    def forward(variables, audio, passes):
-        return discriminator.apply(variables, audio, passes, mutable=["spectral"])
+    @jax.jit
+    def discriminate(variables, *batches):
+        return discriminator.apply(variables, *batches, mutable=["spectral"])
 
-    judge = jax.jit(forward, static_argnums=2)
-    together, final = judge(variables, jnp.concatenate([real, fake]), 2)
-    on_real, updated = judge(variables, real, 1)
-    on_fake, apart = judge(variables | updated, fake, 1)
-    apart_together = jax.tree.map(lambda r, f: np.concatenate([r, f]), on_real, on_fake)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), together, apart_together)
+    together, final = discriminate(variables, real, fake)
+    (on_real,), updated = discriminate(variables, real)
+    (on_fake,), apart = discriminate(variables | updated, fake)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), together, (on_real, on_fake))
     jax.tree.map(np.testing.assert_array_equal, final, apart)

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from hifigan_jax.config import load_config, packaged_config
-from hifigan_jax.models import build_generator
 from hifigan_jax.models.convolution import TILE
-from hifigan_jax.models.hifigan import HiFiGAN
+from hifigan_jax.models.edges import WHOLE, Edges
+from hifigan_jax.models.generator import Conditions
+from hifigan_jax.models.hifigan.generator import HiFiGAN
 from hifigan_jax.models.layers import fold_norms
+from hifigan_jax.training.setup import generator_of
 
 NARROW = {"upsample_initial_channel": 32}
 ODD = HiFiGAN(
@@ -26,7 +28,7 @@ ODD = HiFiGAN(
 
 GENERATORS = [
     *(
-        pytest.param(build_generator(load_config(packaged_config(name), NARROW)), id=name)
+        pytest.param(generator_of(load_config(packaged_config(name), NARROW)), id=name)
         for name in ("config_v1", "config_v2", "config_v3")
     ),
     pytest.param(ODD, id="odd"),
@@ -35,12 +37,12 @@ GENERATORS = [
 
 @functools.cache
 def started(generator):
-    mel = jnp.zeros((1, 4, generator.num_mels))
-    return jax.jit(generator.init)(jax.random.key(0), mel)["params"]
+    conditions = Conditions(jnp.zeros((1, 4, generator.num_mels)))
+    return jax.jit(generator.init)(jax.random.key(0), conditions)["params"]
 
 
-def spoken(generator, params, *inputs):
-    return jax.jit(generator.apply)({"params": params}, *inputs)
+def generated(generator, params, mel, edges=WHOLE):
+    return jax.jit(generator.apply)({"params": params}, Conditions(mel), edges)
 
 
 @pytest.mark.parametrize(
@@ -48,8 +50,8 @@ def spoken(generator, params, *inputs):
     [("config_v1", 13_936_130, 13_926_017), ("config_v2", 928_514, 925_985), ("config_v3", 1_464_322, 1_462_273)],
 )
 def test_parameter_counts_are_the_reference_s(name, with_gains, folded):
-    generator = build_generator(load_config(packaged_config(name)))
-    params = jax.eval_shape(generator.init, jax.random.key(0), jnp.zeros((1, 4, 80)))["params"]
+    generator = generator_of(load_config(packaged_config(name)))
+    params = jax.eval_shape(generator.init, jax.random.key(0), Conditions(jnp.zeros((1, 4, 80))))["params"]
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == with_gains
     assert sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(fold_norms, params))) == folded
 
@@ -58,19 +60,19 @@ def test_parameter_counts_are_the_reference_s(name, with_gains, folded):
 def test_audio_is_exactly_frames_times_hop(generator, normal):
     params = started(generator)
     mel = normal(2, 7, generator.num_mels)
-    audio = spoken(generator, params, mel)
+    audio = generated(generator, params, mel)
     assert audio.shape == (2, 7 * generator.hop_size)
     assert np.abs(audio).max() < 1
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
-def test_context_frames_is_the_receptive_field_to_the_frame(generator):
-    context = generator.context_frames
+def test_the_receptive_field_is_right_to_the_frame(generator):
+    context = generator.receptive_field
     # With positive kernels and no biases, what one frame can reach is what is not zero.
     params = jax.tree.map(jnp.ones_like, started(generator))
     params = jax.tree_util.tree_map_with_path(lambda path, leaf: leaf * (path[-1].key != "bias"), params)
     mel = jnp.zeros((1, 2 * context + 3, generator.num_mels)).at[:, context + 1].set(1)
-    audio = np.asarray(spoken(generator, params, mel)).reshape(-1, generator.hop_size)
+    audio = np.asarray(generated(generator, params, mel)).reshape(-1, generator.hop_size)
     reached = np.flatnonzero(audio.any(axis=1))
     assert reached.min() >= 1
     assert reached.max() <= 2 * context + 1
@@ -89,9 +91,9 @@ def test_a_masked_row_equals_the_row_alone(generator, normal):
     params = started(generator)
     mel = normal(3, 20, generator.num_mels)
     lengths = np.array([20, 9, 1])
-    batch = spoken(generator, params, mel, jnp.asarray(np.arange(20) < lengths[:, None]))
+    batch = generated(generator, params, mel, Edges(jnp.asarray(np.arange(20) < lengths[:, None])))
     for row, length in enumerate(lengths):
-        alone = spoken(generator, params, mel[row : row + 1, :length])[0]
+        alone = generated(generator, params, mel[row : row + 1, :length])[0]
         np.testing.assert_allclose(batch[row, : alone.size], alone, atol=1e-6)
         assert not batch[row, alone.size :].any()
 
@@ -99,15 +101,15 @@ def test_a_masked_row_equals_the_row_alone(generator, normal):
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_utterances_with_a_context_between_them_are_as_each_alone(generator, normal):
     params = started(generator)
-    places = [(0, 9), (9 + generator.context_frames, 4)]  # first frame, frames
+    places = [(0, 9), (9 + generator.receptive_field, 4)]  # first frame, frames
     size = sum(places[-1]) + 2
-    mel, exists = normal(1, size, generator.num_mels), np.zeros((1, size), bool)
+    mel, inside = normal(1, size, generator.num_mels), np.zeros((1, size), bool)
     for first, count in places:
-        exists[0, first : first + count] = True
-    row = spoken(generator, params, mel, jnp.asarray(exists))[0].reshape(size, -1)
-    assert not row[~exists[0]].any()
+        inside[0, first : first + count] = True
+    row = generated(generator, params, mel, Edges(jnp.asarray(inside)))[0].reshape(size, -1)
+    assert not row[~inside[0]].any()
     for first, count in places:
-        alone = spoken(generator, params, mel[:, first : first + count])[0]
+        alone = generated(generator, params, mel[:, first : first + count])[0]
         np.testing.assert_allclose(row[first : first + count].ravel(), alone, atol=1e-6)
 
 
@@ -116,16 +118,16 @@ def test_folding_changes_nothing(generator, normal, rng):
     params = started(generator)
     params = jax.tree.map(lambda leaf: leaf * jnp.asarray(rng.uniform(0.7, 1.5, leaf.shape), jnp.float32), params)
     mel = normal(1, 9, generator.num_mels)
-    folded = spoken(generator.clone(folded=True), fold_norms(params), mel)
-    np.testing.assert_allclose(folded, spoken(generator, params, mel), atol=1e-6)
+    folded = generated(generator.clone(folded=True), fold_norms(params), mel)
+    np.testing.assert_allclose(folded, generated(generator, params, mel), atol=1e-6)
 
 
 def test_bfloat16_computes_convolutions_alone():
     config = load_config(packaged_config("config_v3"), NARROW)
-    exact, rounded = (build_generator(config.model_copy(update={"compute_dtype": name})) for name in ("float32", "bfloat16"))
-    mel = jax.random.normal(jax.random.key(0), (1, 12, 80))
-    variables = jax.jit(rounded.init)(jax.random.key(1), mel)
+    exact, rounded = (generator_of(config.replace({"compute_dtype": name})) for name in ("float32", "bfloat16"))
+    conditions = Conditions(jax.random.normal(jax.random.key(0), (1, 12, 80)))
+    variables = jax.jit(rounded.init)(jax.random.key(1), conditions)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
-    difference = jax.jit(rounded.apply)(variables, mel) - jax.jit(exact.apply)(variables, mel)
+    difference = jax.jit(rounded.apply)(variables, conditions) - jax.jit(exact.apply)(variables, conditions)
     assert difference.dtype == jnp.float32
-    assert 0 < np.abs(difference).max() < 0.02 * np.abs(exact.apply(variables, mel)).max()
+    assert 0 < np.abs(difference).max() < 0.02 * np.abs(exact.apply(variables, conditions)).max()

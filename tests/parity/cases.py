@@ -18,8 +18,10 @@ from weights import filled
 from hifigan_jax import losses, mel
 from hifigan_jax.audio import read_audio
 from hifigan_jax.config import Config, load_config, packaged_config
-from hifigan_jax.models import build_discriminator, build_generator
-from hifigan_jax.weights.jik876 import discriminator_variables, generator_params
+from hifigan_jax.models.discriminators.torch_names import discriminator_variables
+from hifigan_jax.models.generator import Conditions
+from hifigan_jax.models.hifigan.torch_names import generator_params
+from hifigan_jax.training.setup import discriminator_of, generator_of
 
 HERE = pathlib.Path(__file__).parent
 GOLDEN = HERE / "golden"
@@ -80,7 +82,7 @@ def weights_of(model: str, dtype: str = "float32", large_biases: bool = False) -
 
 def random_mel(config: Config, frames: int) -> np.ndarray:
     """[2, F, M], spread as log-mels are."""
-    return np.random.RandomState(1).normal(-5, 2, (2, frames, config.num_mels)).astype(np.float32)
+    return np.random.RandomState(1).normal(-5, 2, (2, frames, config.mel.num_mels)).astype(np.float32)
 
 
 def generator_case(name: str) -> Case:
@@ -89,7 +91,7 @@ def generator_case(name: str) -> Case:
 
     def ours():
         params = generator_params(weights_of(name))
-        return {"audio": jax.jit(build_generator(config).apply)({"params": params}, jnp.asarray(mels))}
+        return {"audio": jax.jit(generator_of(config).apply)({"params": params}, Conditions(jnp.asarray(mels)))}
 
     def reference():
         import peer
@@ -113,7 +115,7 @@ def mel_case(fmax: float | None, dtype: str) -> Case:
 
     def ours():
         with jax.enable_x64(dtype == "float64"):
-            settings = mel.input_mel(config)._replace(fmax=fmax)
+            settings = config.mel.replace(fmax=fmax)
             return {"mel": jax.jit(mel.log_mel, static_argnums=1)(jnp.asarray(audio), settings)}
 
     def reference():
@@ -144,15 +146,15 @@ def discriminator_case(dtype: str) -> Case:
 
     def ours():
         with jax.enable_x64(dtype == "float64"):
-            discriminator = build_discriminator(CONFIGS["v1"])
+            discriminator = discriminator_of(CONFIGS["v1"])
             variables = discriminator_variables(weights_of("mpd", dtype), weights_of("msd", dtype))
-            judge = jax.jit(lambda variables, audio: discriminator.apply(variables, audio, mutable=["spectral"]))
+            discriminate = jax.jit(lambda variables, audio: discriminator.apply(variables, audio, mutable=["spectral"]))
             arrays = {}
             for forward in range(1, max(forwards) + 1):
-                verdict, updated = judge(variables, jnp.asarray(audio))
+                (output,), updated = discriminate(variables, jnp.asarray(audio))
                 variables = variables | updated
                 if forward == 1:
-                    arrays |= feature_maps(verdict.features)
+                    arrays |= feature_maps(output.features)
                 if forward in forwards:
                     layers = updated["spectral"]["msd_0"]
                     arrays |= {f"u after {forward}: {layer}": value["u"] for layer, value in layers.items()}
@@ -161,7 +163,7 @@ def discriminator_case(dtype: str) -> Case:
     def reference():
         import peer
 
-        return peer.judgements(weights_of("mpd", dtype), weights_of("msd", dtype), audio, forwards)
+        return peer.discriminated(weights_of("mpd", dtype), weights_of("msd", dtype), audio, forwards)
 
     return Case(ours, reference, relative(1e-4 if dtype == "float32" else 1e-9))
 
@@ -175,13 +177,13 @@ def feature_maps(features: Iterable[Iterable[jax.Array]]) -> Arrays:
 
 
 def gradient_case(name: str, dtype: str) -> Case:
-    """Gradients of both losses at the same parameters, no player having moved.
+    """Gradients of both losses at the same parameters, before any update.
 
     In float32, rounding carries some values across the kink of a leaky ReLU, and each alone moves a gradient by up to 1e-2. Large
     biases keep the values away from it there; in float64, where it doesn't happen, nothing does.
     """
     config = CONFIGS[name]
-    audio = real_and_fake(dtype, config.segment_size // 2)[:1]
+    audio = real_and_fake(dtype, config.optimization.segment_size // 2)[:1]
 
     def weights():
         return [weights_of(model, dtype, large_biases=dtype == "float32") for model in (name, "mpd", "msd")]
@@ -206,32 +208,33 @@ def our_gradients(config, params, variables, real):
 
     One program each: both at once need twice the memory.
     """
-    generator, discriminator = build_generator(config), build_discriminator(config)
-    mels = jax.jit(mel.log_mel, static_argnums=1)(real, mel.input_mel(config))
-    loss_mel = mel.loss_mel(config)
+    generator, discriminator = generator_of(config), discriminator_of(config)
+    conditions = Conditions(jax.jit(mel.log_mel, static_argnums=1)(real, config.mel))
+    loss_mel = config.loss_mel
 
-    def judge(params, spectral, audio):
-        return discriminator.apply({"params": params, "spectral": spectral}, audio, mutable=["spectral"])
+    def discriminate(params, spectral, audio):
+        (output,), updated = discriminator.apply({"params": params, "spectral": spectral}, audio, mutable=["spectral"])
+        return output, updated["spectral"]
 
     def discriminator_loss(params, spectral, fake):
-        on_real, updated = judge(params, spectral, real)
-        on_fake, updated = judge(params, updated["spectral"], fake)
-        return losses.discriminator_loss(on_real.scores, on_fake.scores), updated["spectral"]
+        on_real, spectral = discriminate(params, spectral, real)
+        on_fake, spectral = discriminate(params, spectral, fake)
+        return losses.least_squares_discriminator(on_real.scores, on_fake.scores), spectral
 
-    def generator_loss(params, judges, spectral):
-        fake = generator.apply({"params": params}, mels)
-        on_real, updated = judge(judges, spectral, real)
-        on_fake, _ = judge(judges, updated["spectral"], fake)
+    def generator_loss(params, of_discriminator, spectral):
+        fake = generator.apply({"params": params}, conditions)
+        on_real, spectral = discriminate(of_discriminator, spectral, real)
+        on_fake, _ = discriminate(of_discriminator, spectral, fake)
         return (
-            losses.adversarial_loss(on_fake.scores)
+            losses.least_squares_generator(on_fake.scores)
             + 2 * losses.feature_matching_loss(on_real.features, on_fake.features)
             + 45 * losses.mean_absolute_difference(mel.log_mel(real, loss_mel), mel.log_mel(fake, loss_mel))
         )
 
-    fake = jax.jit(generator.apply)({"params": params}, mels)
-    of_discriminator = jax.jit(jax.grad(discriminator_loss, has_aux=True))
-    of_judges, spectral = jax.device_get(of_discriminator(variables["params"], variables["spectral"], fake))
-    return jax.jit(jax.grad(generator_loss))(params, variables["params"], spectral), of_judges
+    fake = jax.jit(generator.apply)({"params": params}, conditions)
+    discriminator_gradient = jax.jit(jax.grad(discriminator_loss, has_aux=True))
+    of_discriminator, spectral = jax.device_get(discriminator_gradient(variables["params"], variables["spectral"], fake))
+    return jax.jit(jax.grad(generator_loss))(params, variables["params"], spectral), of_discriminator
 
 
 def named_gradients(generator, discriminator) -> Arrays:

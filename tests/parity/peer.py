@@ -25,12 +25,12 @@ class _Attributes(dict):
 
 def generator(config: Config) -> torch.nn.Module:
     """The reference's generator; its first convolution knows 80 mel bins only."""
-    keys = _Attributes(config.model_dump())
+    keys = _Attributes(config.flat())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module = models.Generator(keys)
-        if config.num_mels != 80:
-            plain = torch.nn.Conv1d(config.num_mels, config.upsample_initial_channel, 7, 1, padding=3)
+        if config.mel.num_mels != 80:
+            plain = torch.nn.Conv1d(config.mel.num_mels, config.generator.upsample_initial_channel, 7, 1, padding=3)
             module.conv_pre = torch.nn.utils.weight_norm(plain)
     return module
 
@@ -60,14 +60,14 @@ def audio(config: Config, weights: dict[str, np.ndarray], mel: np.ndarray) -> np
         return loaded(generator(config), weights)(tensor(mel.transpose(0, 2, 1))).squeeze(1).numpy()
 
 
-def judgements(mpd, msd, audio: np.ndarray, forwards) -> dict[str, np.ndarray]:
+def discriminated(mpd, msd, audio: np.ndarray, forwards) -> dict[str, np.ndarray]:
     """All feature maps of one forward pass in training mode, and MSD's vectors u after so many of them."""
     parts = [*(loaded(module, weights) for module, weights in zip(discriminators(), (mpd, msd), strict=True))]
     x = tensor(audio).unsqueeze(1)
     arrays = {}
     with torch.no_grad():
         for forward in range(1, max(forwards) + 1):
-            # Both arguments are audio to be judged; MSD's spectral norm would move twice if it were given two.
+            # The reference's modules take real and generated audio; MSD's spectral norm would iterate twice if it were given two.
             maps = [part(x)[1] for part in parts[0].discriminators] + _maps_by_scale(parts[1], x)
             if forward == 1:
                 arrays |= {f"map {i}.{j}": _channels_last(value) for i, of in enumerate(maps) for j, value in enumerate(of)}
@@ -96,7 +96,7 @@ def _channels_last(value: torch.Tensor) -> np.ndarray:
 
 def log_mel(audio: torch.Tensor, config: Config, fmax: float | None) -> torch.Tensor:
     """Natural-log mel [B, M, F] of [B, T] in audio's dtype: the reference's chain of torch.stft and librosa's filterbank."""
-    c = config
+    c = config.mel
     filters = librosa.filters.mel(sr=c.sampling_rate, n_fft=c.n_fft, n_mels=c.num_mels, fmin=c.fmin, fmax=fmax, dtype=np.float64)
     window = torch.hann_window(c.win_size, dtype=audio.dtype)
     pad = (c.n_fft - c.hop_size) // 2
@@ -109,23 +109,23 @@ def log_mel(audio: torch.Tensor, config: Config, fmax: float | None) -> torch.Te
 
 
 def gradients(config: Config, weights, audio: np.ndarray) -> list[dict[str, np.ndarray]]:
-    """Gradients of the reference's losses for (generator, MPD, MSD), in the order of its train.py, no player having moved."""
+    """Gradients of the reference's losses for (generator, MPD, MSD), in the order of its train.py, before any update."""
     modules = [loaded(module, given) for module, given in zip((generator(config), *discriminators()), weights, strict=True)]
     real = tensor(audio)
-    fake = modules[0](log_mel(real, config, config.fmax))
-    judged = real.unsqueeze(1)
+    fake = modules[0](log_mel(real, config, config.mel.fmax))
+    real_rows = real.unsqueeze(1)
 
     total = 0
-    for judge in modules[1:]:
-        on_real, on_fake, _, _ = judge(judged, fake.detach())
+    for module in modules[1:]:
+        on_real, on_fake, _, _ = module(real_rows, fake.detach())
         total = total + models.discriminator_loss(on_real, on_fake)[0]
     total.backward()
     of_discriminators = [_gradients(module) for module in modules[1:]]
 
-    fmax = config.fmax_for_loss
+    fmax = config.losses.fmax_for_loss
     total = 45 * torch.nn.functional.l1_loss(log_mel(real, config, fmax), log_mel(fake.squeeze(1), config, fmax))
-    for judge in modules[1:]:
-        _, on_fake, maps_real, maps_fake = judge(judged, fake)
+    for module in modules[1:]:
+        _, on_fake, maps_real, maps_fake = module(real_rows, fake)
         total = total + models.feature_loss(maps_real, maps_fake) + models.generator_loss(on_fake)[0]
     total.backward()
     return [_gradients(modules[0]), *of_discriminators]
@@ -136,35 +136,36 @@ def _gradients(module: torch.nn.Module) -> dict[str, np.ndarray]:
 
 
 class Trainer:
-    """The reference's players and optimizers, moved as its train.py does: (v, g) as given, everything in the weights' dtype."""
+    """The reference's networks and optimizers, updated as its train.py does: (v, g) as given, all in the weights' dtype."""
 
     def __init__(self, config: Config, weights: list[dict[str, np.ndarray]]):
         """`weights` are state_dicts of the generator, MPD and MSD."""
         self.config = config
         modules = (generator(config), *discriminators())
         self.generator, self.mpd, self.msd = (loaded(module, given) for module, given in zip(modules, weights, strict=True))
-        settings = {"lr": config.learning_rate, "betas": (config.adam_b1, config.adam_b2)}
+        options = config.optimization
+        settings = {"lr": options.learning_rate, "betas": (options.adam_b1, options.adam_b2)}
         self.optim_g = torch.optim.AdamW(self.generator.parameters(), **settings)
         self.optim_d = torch.optim.AdamW(itertools.chain(self.msd.parameters(), self.mpd.parameters()), **settings)
 
     def step(self, audio: np.ndarray) -> dict[str, float]:
-        """One move of each player on audio [B, T]; the loss terms under our names."""
+        """One update of each network on audio [B, T]; the loss terms under our names."""
         config, real = self.config, tensor(audio)
-        fake = self.generator(log_mel(real, config, config.fmax))
-        judged = real.unsqueeze(1)
+        fake = self.generator(log_mel(real, config, config.mel.fmax))
+        real_rows = real.unsqueeze(1)
 
         self.optim_d.zero_grad()
-        verdicts = [judge(judged, fake.detach()) for judge in (self.mpd, self.msd)]
-        discriminator = sum(models.discriminator_loss(on_real, on_fake)[0] for on_real, on_fake, _, _ in verdicts)
+        outputs = [module(real_rows, fake.detach()) for module in (self.mpd, self.msd)]
+        discriminator = sum(models.discriminator_loss(on_real, on_fake)[0] for on_real, on_fake, _, _ in outputs)
         discriminator.backward()
         self.optim_d.step()
 
         self.optim_g.zero_grad()
-        fmax = config.fmax_for_loss
+        fmax = config.losses.fmax_for_loss
         mel = torch.nn.functional.l1_loss(log_mel(real, config, fmax), log_mel(fake.squeeze(1), config, fmax))
-        verdicts = [judge(judged, fake) for judge in (self.mpd, self.msd)]
-        features = sum(models.feature_loss(maps_real, maps_fake) for _, _, maps_real, maps_fake in verdicts)
-        adversarial = sum(models.generator_loss(on_fake)[0] for _, on_fake, _, _ in verdicts)
+        outputs = [module(real_rows, fake) for module in (self.mpd, self.msd)]
+        features = sum(models.feature_loss(maps_real, maps_fake) for _, _, maps_real, maps_fake in outputs)
+        adversarial = sum(models.generator_loss(on_fake)[0] for _, on_fake, _, _ in outputs)
         total = adversarial + features + 45 * mel
         total.backward()
         self.optim_g.step()

@@ -8,8 +8,8 @@ import cases
 import numpy as np
 import pytest
 
-from hifigan_jax.generator_source import load_generator
-from hifigan_jax.mel import LogMel, input_mel
+from hifigan_jax.loading import load_generator
+from hifigan_jax.mel import LogMel
 from hifigan_jax.synthesis import Vocoder
 from hifigan_jax.weights.pretrained import PRETRAINED
 
@@ -40,9 +40,9 @@ def test_official_weights_speak_as_in_torch(name, config, tmp_path):
     settings = cases.CONFIGS[config]
     vocoder = Vocoder.from_pretrained(path, config=_saved(settings, tmp_path))
     state_dict = torch.load(path, map_location="cpu", weights_only=True)["generator"]
-    log_mel = LogMel(input_mel(settings))
+    log_mel = LogMel(settings.mel)
     for clip in (0, 4):
-        mel = log_mel(cases.speech(clip, 5 * settings.sampling_rate))
+        mel = log_mel(cases.speech(clip, 5 * settings.mel.sampling_rate))
         theirs = peer.audio(settings, {key: value.numpy() for key, value in state_dict.items()}, mel[None])[0]
         ours = vocoder.decode(mel.T)
         assert np.abs(theirs).max() > 0.1  # it speaks
@@ -62,9 +62,9 @@ def _saved(config, folder):
 
 
 @pytest.mark.parametrize("name", ["universal_v1", "v2"])
-def test_a_file_without_a_config_is_recognised_by_its_shapes(name, tmp_path):
+def test_a_file_without_a_config_is_recognized_by_its_shapes(name, tmp_path):
     pytest.importorskip("torch")
     alone = tmp_path / "generator.pth"
     alone.symlink_to(official(name))
     config = load_generator(alone).config
-    assert config.upsample_initial_channel == {"universal_v1": 512, "v2": 128}[name]
+    assert config.generator.upsample_initial_channel == {"universal_v1": 512, "v2": 128}[name]

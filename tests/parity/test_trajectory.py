@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import trajectory
 
+from hifigan_jax.models.discriminators.torch_names import discriminator_state_dicts
+from hifigan_jax.models.hifigan.torch_names import generator_state_dict
 from hifigan_jax.training.reference import run_of_state, state_of_run
 from hifigan_jax.training.state import adamw
-from hifigan_jax.weights.jik876 import discriminator_state_dicts, generator_state_dict
 from hifigan_jax.weights.reference_run import read_run, write_run
 
 
@@ -41,9 +42,9 @@ def test_a_run_of_the_reference_goes_on_here_and_then_there(dtype, of_losses, of
     with jax.enable_x64(dtype == "float64"):
         run = read_run(tmp_path / "g_00000001", tmp_path / "do_00000001")
         assert run["generator"]["count"] == run["discriminator"]["count"] == 2
-        state, here = trajectory.compiled_step(dtype)(state_of_run(run, adamw(trajectory.CONFIG)), third)
-    moved = run_of_state(jax.device_get(state), trajectory.CONFIG)
-    write_run(tmp_path, moved, (0.8, 0.99), 0.01, trajectory.CONFIG.learning_rate)
+        state, here = trajectory.compiled_step(dtype)(state_of_run(run, adamw(trajectory.CONFIG.optimization)), third)
+    updated = run_of_state(jax.device_get(state), trajectory.CONFIG)
+    write_run(tmp_path, updated, (0.8, 0.99), 0.01, trajectory.CONFIG.optimization.learning_rate)
     back = peer.Trainer(trajectory.CONFIG, trajectory.weights(dtype))
     assert back.load(tmp_path, steps=2) == 0
 
@@ -78,7 +79,7 @@ def test_what_torch_wrote_is_written_as_torch_writes_it(tmp_path):
     trainer.save(tmp_path, steps=0, epoch=3)
     run = read_run(tmp_path / "g_00000000", tmp_path / "do_00000000")
     (tmp_path / "again").mkdir()
-    write_run(tmp_path / "again", run, (0.8, 0.99), 0.01, trajectory.CONFIG.learning_rate)
+    write_run(tmp_path / "again", run, (0.8, 0.99), 0.01, trajectory.CONFIG.optimization.learning_rate)
     for name in ("g_00000000", "do_00000000"):
         theirs, ours = (torch.load(folder / name, weights_only=True) for folder in (tmp_path, tmp_path / "again"))
         assert theirs.keys() == ours.keys()

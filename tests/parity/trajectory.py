@@ -7,12 +7,13 @@ import jax
 import numpy as np
 
 from hifigan_jax.data import Batch
+from hifigan_jax.models.discriminators.torch_names import discriminator_variables
+from hifigan_jax.models.hifigan.torch_names import generator_params
 from hifigan_jax.training.reference import state_of_run
 from hifigan_jax.training.setup import mesh_over, train_step
 from hifigan_jax.training.state import TrainState, adamw
-from hifigan_jax.weights.jik876 import discriminator_variables, generator_params
 
-CONFIG = cases.CONFIGS["v3"].model_copy(update={"batch_size": 1, "segment_size": 2048})
+CONFIG = cases.CONFIGS["v3"].replace({"batch_size": 1, "segment_size": 2048})
 STEPS = 4
 TERMS = ("discriminator", "generator", "adversarial", "feature_matching", "mel")
 
@@ -24,19 +25,21 @@ def weights(dtype: str) -> list[cases.Arrays]:
 
 def batches(dtype: str) -> list[np.ndarray]:
     """Audio [1, T] for each step."""
-    return [cases.speech(3)[start : start + CONFIG.segment_size][None].astype(dtype) for start in range(40_000, 80_000, 10_000)]
+    samples = CONFIG.optimization.segment_size
+    return [cases.speech(3)[start : start + samples][None].astype(dtype) for start in range(40_000, 80_000, 10_000)]
 
 
 def start(dtype: str) -> TrainState:
     """The state before the first step."""
     generator, discriminator = generator_params(weights(dtype)[0]), discriminator_variables(*weights(dtype)[1:])
 
-    def player(params):
+    def network(params):
         blank = jax.tree.map(np.zeros_like, params)
-        return {"params": params, "mu": blank, "nu": blank, "count": 0, "lr": CONFIG.learning_rate}
+        return {"params": params, "mu": blank, "nu": blank, "count": 0, "lr": CONFIG.optimization.learning_rate}
 
-    players = {"generator": player(generator), "discriminator": player(discriminator["params"])}
-    return state_of_run({**players, "spectral": discriminator["spectral"], "steps": -1, "epoch": 0}, adamw(CONFIG))
+    networks = {"generator": network(generator), "discriminator": network(discriminator["params"])}
+    run = {**networks, "spectral": discriminator["spectral"], "steps": -1, "epoch": 0}
+    return state_of_run(run, adamw(CONFIG.optimization))
 
 
 @functools.lru_cache(maxsize=1)
@@ -45,8 +48,8 @@ def compiled_step(dtype: str):
     step = train_step(CONFIG, 1000, mesh_over(CONFIG, jax.devices()[:1]))
     compiled = step.lower(start(dtype), Batch(batches(dtype)[0], None)).compile()
 
-    def move(state, audio):
+    def one_step(state, audio):
         state, metrics = compiled(state, Batch(audio, None))
         return state, {name: float(metrics[name]) for name in TERMS}
 
-    return move
+    return one_step

@@ -12,9 +12,10 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from hifigan_jax.config import load_config, packaged_config
 from hifigan_jax.data import Batch
-from hifigan_jax.mel import input_mel, loss_mel
-from hifigan_jax.models import build_generator
-from hifigan_jax.models.discriminators import Discriminator, PeriodDiscriminator, ScaleDiscriminator
+from hifigan_jax.models.discriminators.combined import Discriminator
+from hifigan_jax.models.discriminators.period.discriminator import PeriodDiscriminator
+from hifigan_jax.models.discriminators.scale.discriminator import ScaleDiscriminator
+from hifigan_jax.training.setup import generator_of
 from hifigan_jax.training.state import initial_state
 from hifigan_jax.training.step import AXIS, make_train_step
 
@@ -34,37 +35,37 @@ DISCRIMINATOR = Discriminator({"mpd_0": PeriodDiscriminator(2, 1 / 8), "msd_0": 
 
 def start(dtype: str):
     """A state in `dtype`; its random values are drawn in float32 for both."""
-    models = build_generator(CONFIG), DISCRIMINATOR
-    state = jax.device_get(jax.jit(lambda: initial_state(*models, lambda rate: optax.sgd(1.0), CONFIG))())
+    models = generator_of(CONFIG), DISCRIMINATOR
+    sections = CONFIG.mel, CONFIG.optimization
+    state = jax.device_get(jax.jit(lambda: initial_state(*models, lambda rate: optax.sgd(1.0), *sections))())
     jax.config.update("jax_enable_x64", dtype == "float64")
     return jax.tree.map(lambda leaf: leaf.astype(dtype) if leaf.dtype == np.float32 else leaf, state)
 
 
 def gradients(before, devices: int, micro_batches: int = 1):
-    """The gradients of both players by (before - after) / rate, and the compiled program."""
+    """The gradients of both networks by (before - after) / rate, and the compiled program."""
     mesh = jax.make_mesh((devices,), (AXIS,), (AxisType.Auto,), devices=jax.devices()[:devices])
     step = make_train_step(
-        generator=build_generator(CONFIG),
+        generator=generator_of(CONFIG),
         discriminator=DISCRIMINATOR,
         optimizer=lambda rate: optax.sgd(1.0),
-        input_mel=input_mel(CONFIG),
-        loss_mel=loss_mel(CONFIG),
-        loss_weights=CONFIG.loss_weights,
-        learning_rate=lambda epoch: CONFIG.learning_rate * CONFIG.lr_decay**epoch,
+        mel=CONFIG.mel,
+        losses=CONFIG.losses,
+        learning_rate=lambda epoch: CONFIG.optimization.learning_rate * CONFIG.optimization.lr_decay**epoch,
         batches_per_epoch=10,
         mesh=mesh,
         accumulation_steps=micro_batches,
     )
-    audio = np.random.RandomState(0).normal(0, 0.1, (CONFIG.batch_size, CONFIG.segment_size))
+    audio = np.random.RandomState(0).normal(0, 0.1, (CONFIG.optimization.batch_size, CONFIG.optimization.segment_size))
     audio = audio.astype(jax.tree.leaves(before.generator.params)[0].dtype)
     state = jax.device_put(before, NamedSharding(mesh, PartitionSpec()))
     batch = Batch(jax.device_put(audio, NamedSharding(mesh, PartitionSpec(AXIS))), None)
     compiled = step.lower(state, batch).compile({"xla_backend_optimization_level": 0})
     after, _ = compiled(state, batch)
     after = jax.device_get(after)
-    players = ("discriminator", "generator")
-    moved = {name: difference(getattr(before, name).params, getattr(after, name).params) for name in players}
-    return moved, compiled
+    networks = ("discriminator", "generator")
+    found = {name: difference(getattr(before, name).params, getattr(after, name).params) for name in networks}
+    return found, compiled
 
 
 def values_all_reduced(program: str) -> int:
@@ -86,12 +87,13 @@ def difference(before, after) -> np.ndarray:
 
 def main(dtype: str, micro_batches: int, numbers: list[int]) -> None:
     before = start(dtype)
-    parameters = sum(leaf.size for player in (before.generator, before.discriminator) for leaf in jax.tree.leaves(player.params))
+    networks = (before.generator, before.discriminator)
+    parameters = sum(leaf.size for network in networks for leaf in jax.tree.leaves(network.params))
     alone, program_alone = gradients(before, 1)
     rows = []
     for devices in numbers:
-        moved, program = gradients(before, devices, micro_batches)
-        distance = {name: np.linalg.norm(moved[name] - alone[name]) / np.linalg.norm(alone[name]) for name in moved}
+        found, program = gradients(before, devices, micro_batches)
+        distance = {name: np.linalg.norm(found[name] - alone[name]) / np.linalg.norm(alone[name]) for name in found}
         measured = {
             "devices": devices,
             "parameters": parameters,

@@ -1,4 +1,4 @@
-"""Micro-batches and rematerialisation change what a step needs, not what it does."""
+"""Micro-batches and rematerialization change what a step needs, not what it does."""
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +8,10 @@ import pytest
 from jax.sharding import AxisType
 
 from hifigan_jax.data import Batch
-from hifigan_jax.mel import input_mel, loss_mel
-from hifigan_jax.models import build_generator
-from hifigan_jax.models.discriminators import Discriminator, PeriodDiscriminator, ScaleDiscriminator
+from hifigan_jax.models.discriminators.combined import Discriminator
+from hifigan_jax.models.discriminators.period.discriminator import PeriodDiscriminator
+from hifigan_jax.models.discriminators.scale.discriminator import ScaleDiscriminator
+from hifigan_jax.training.setup import generator_of
 from hifigan_jax.training.state import initial_state
 from hifigan_jax.training.step import AXIS, make_train_step
 
@@ -19,28 +20,28 @@ ROWS = 3  # so that no mean over parts is exact by chance
 
 @pytest.fixture
 def compiled_step(tiny_config):
-    """compiled_step(...): the program of one SGD step in float64, its state and its batch; one judge of either family."""
+    """compiled_step(...): the program of one SGD step in float64, its state and its batch; one discriminator of either family."""
 
     def compiled_step(accumulation_steps=1, rematerialize=False):
-        config = tiny_config.model_copy(update={"rematerialize": rematerialize})
-        generator = build_generator(config)
-        judges = {"mpd_0": PeriodDiscriminator(2, 1 / 32), "msd_0": ScaleDiscriminator(0, True, 1 / 8)}
-        discriminator = Discriminator(judges, rematerialize)
-        state = jax.jit(lambda: initial_state(generator, discriminator, lambda rate: optax.sgd(1e-3), config))()
+        config = tiny_config.replace({"rematerialize": rematerialize})
+        generator = generator_of(config)
+        parts = {"mpd_0": PeriodDiscriminator(2, 1 / 32), "msd_0": ScaleDiscriminator(0, True, 1 / 8)}
+        discriminator = Discriminator(parts, rematerialize)
+        arguments = generator, discriminator, lambda rate: optax.sgd(1e-3), config.mel, config.optimization
+        state = jax.jit(lambda: initial_state(*arguments))()
         state = jax.tree.map(lambda leaf: leaf.astype(float) if leaf.dtype == jnp.float32 else leaf, state)
         step = make_train_step(
             generator=generator,
             discriminator=discriminator,
             optimizer=lambda rate: optax.sgd(1e-3),
-            input_mel=input_mel(config),
-            loss_mel=loss_mel(config),
-            loss_weights=config.loss_weights,
+            mel=config.mel,
+            losses=config.losses,
             learning_rate=lambda epoch: jnp.float64(1e-3),
             batches_per_epoch=2,
             mesh=jax.make_mesh((1,), (AXIS,), (AxisType.Auto,), devices=jax.devices()[:1]),
             accumulation_steps=accumulation_steps,
         )
-        batch = Batch(jnp.asarray(np.random.RandomState(0).normal(0, 0.1, (ROWS, config.segment_size))), None)
+        batch = Batch(jnp.asarray(np.random.RandomState(0).normal(0, 0.1, (ROWS, config.optimization.segment_size))), None)
         return step.lower(state, batch).compile({"xla_backend_optimization_level": 0}), state, batch
 
     return compiled_step

@@ -25,7 +25,7 @@ def test_any_number_of_devices_finds_the_gradients_of_one_and_exchanges_nothing_
     for row in rows:
         assert row["discriminator"] <= of_discriminator, row
         assert row["generator"] <= of_generator, row  # signs of the L1 losses flip with rounding
-        assert row["all_reduces"] == 2, row  # one a player: its gradient, and all losses with them
+        assert row["all_reduces"] == 2, row  # one a network: its gradient, and all losses with them
         assert row["values_all_reduced"] == row["parameters"] + 5, row
         assert row["other_collectives"] == [], row
         if micro_batches == 1:  # a loop's body is counted once

@@ -59,7 +59,7 @@ def test_a_process_by_itself_waits_for_nobody(environment):
         (TPU_HOST | {"TPU_WORKER_HOSTNAMES": "a", "MEGASCALE_NUM_SLICES": "2"}, Cluster()),
     ],
 )
-def test_one_of_several_processes_is_recognised(environment, cluster):
+def test_one_of_several_processes_is_recognized(environment, cluster):
     assert find_cluster(environment) == cluster
 
 
@@ -95,7 +95,7 @@ def processes(training_config, tmp_path):
     started = []
 
     def processes(name, number, **overrides):
-        config = training_config.model_copy(update={"checkpoint_path": str(tmp_path / name), **overrides})
+        config = training_config.replace({"checkpoint_path": str(tmp_path / name), **overrides})
         path = tmp_path / f"{name}.json"
         path.write_text(config.to_json())
         environment = os.environ | {

@@ -27,7 +27,7 @@ def lines(run):
 
 
 def test_a_resumed_run_is_the_run_that_never_stopped_bit_for_bit(config, one_scale, capfd, run_of, leaves):
-    config = config.model_copy(update={"discriminators": ("mpd", "msd"), "discriminator_channel_mult": 0.125})
+    config = config.replace({"discriminators": ("mpd", "msd"), "discriminator_channel_mult": 0.125})
     straight = run_of(config, "straight", 6)
     resumed = run_of(config, "resumed", 3, 4, 6)  # three batches an epoch: at an end and in a middle
     of_straight, of_resumed = leaves(straight, 6), leaves(resumed, 6)
@@ -53,12 +53,12 @@ def test_metrics_carry_the_names_of_tensorboard(config, run_of):
 @pytest.mark.parametrize("interval", ["validation_interval", "checkpoint_interval", None])
 def test_the_last_step_is_written_whatever_else_is_due(interval, config, run_of):
     intervals = dict.fromkeys(("summary_interval", "validation_interval", "checkpoint_interval"), 100)
-    run = run_of(config.model_copy(update=intervals | ({interval: 1} if interval else {})), "run", 2)
+    run = run_of(config.replace(intervals | ({interval: 1} if interval else {})), "run", 2)
     assert [line["step"] for line in lines(run) if "training/gen_loss_total" in line][-1] == 2
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(config, caplog, run_of, leaves):
-    config = config.model_copy(update={"checkpoint_interval": 1})
+    config = config.replace({"checkpoint_interval": 1})
     run = run_of(config, "run", 2)
     expected = leaves(run, 2)
     newest = run / "checkpoints" / "00000002"
@@ -78,14 +78,14 @@ def test_other_models_in_the_same_folder_are_refused(config, run_of):
         ({"mpd_periods": (2, 5)}, r"mpd_periods \(2, 3\) there, \(2, 5\) here"),
     ):
         with pytest.raises(CheckpointError, match=message):
-            run_of(config.model_copy(update=change), "run", 2)
+            run_of(config.replace(change), "run", 2)
 
 
 def test_another_list_of_files_goes_on_with_the_next_epoch(config, tmp_path, caplog, run_of, leaves):
     run = run_of(config, "run", 1)
     shorter = tmp_path / "training.txt"
     shorter.write_text("\n".join((ROOT / "samples" / "training.txt").read_text().splitlines()[:4]) + "\n")
-    run_of(config.model_copy(update={"input_training_file": str(shorter)}), "run", 2)
+    run_of(config.replace({"input_training_file": str(shorter)}), "run", 2)
     assert "going on with the next epoch" in caplog.text
     assert int(leaves(run, 2)["training"]["epoch"]) == 1
 
@@ -93,7 +93,7 @@ def test_another_list_of_files_goes_on_with_the_next_epoch(config, tmp_path, cap
 def test_finetuning_takes_the_weights_and_nothing_else(config, tmp_path, run_of, leaves):
     run = run_of(config, "run", 2)
     target = tmp_path / "fine"
-    train(config.model_copy(update={"checkpoint_path": str(target), "max_steps": 1, "learning_rate": 1e-30}), str(run))
+    train(config.replace({"checkpoint_path": str(target), "max_steps": 1, "learning_rate": 1e-30}), str(run))
     before, after = leaves(run, 2), leaves(target, 1)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), after["generator"], before["generator"])
     assert int(after["training"]["step"]) == 1
@@ -101,7 +101,7 @@ def test_finetuning_takes_the_weights_and_nothing_else(config, tmp_path, run_of,
 
 def test_a_batch_larger_than_the_list_is_refused(config, run_of):
     with pytest.raises(DataError, match="batch_size 64 is larger than the 6 training recordings"):
-        run_of(config.model_copy(update={"batch_size": 64}), "run", 1)
+        run_of(config.replace({"batch_size": 64}), "run", 1)
 
 
 @pytest.mark.parametrize(
@@ -114,13 +114,13 @@ def test_a_batch_larger_than_the_list_is_refused(config, run_of):
 def test_rows_that_can_t_be_shared_out_equally_are_refused(config, run_of, monkeypatch, devices, message):
     monkeypatch.setattr(jax, "device_count", lambda: devices)
     with pytest.raises(UsageError, match=message):
-        run_of(config.model_copy(update={"accumulation_steps": 2}), "run", 1)
+        run_of(config.replace({"accumulation_steps": 2}), "run", 1)
 
 
 def test_a_signal_saves_the_step_and_ends_well(config, tmp_path):
     run = tmp_path / "run"
     path = tmp_path / "config.json"
-    endless = config.model_copy(update={"checkpoint_path": str(run), "max_steps": 100_000, "validation_interval": 100_000})
+    endless = config.replace({"checkpoint_path": str(run), "max_steps": 100_000, "validation_interval": 100_000})
     path.write_text(endless.to_json())
     with subprocess.Popen([sys.executable, ROOT / "train.py", "--config", path], stderr=subprocess.PIPE, text=True) as process:
         metrics = run / "metrics.jsonl"

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
+from hifigan_jax.convert import convert
 from hifigan_jax.errors import CheckpointError
-from hifigan_jax.exchange import convert
 from hifigan_jax.training.loop import train
 from hifigan_jax.training.state import learning_rate
 
@@ -16,7 +16,7 @@ from hifigan_jax.training.state import learning_rate
 def stopped(shared_training_config, tmp_path_factory):
     """A run that stopped after 4 steps, in the middle of its second epoch, as ours and as the reference's files."""
     folder = tmp_path_factory.mktemp("stopped")
-    train(shared_training_config.model_copy(update={"checkpoint_path": str(folder / "ours"), "max_steps": 4}))
+    train(shared_training_config.replace({"checkpoint_path": str(folder / "ours"), "max_steps": 4}))
     convert(folder / "ours", folder / "theirs")
     return folder
 
@@ -55,23 +55,23 @@ def test_only_pairs_of_one_step_count_and_the_newest_good_one(theirs, training_c
 
 
 def test_another_batch_size_goes_on_with_the_next_epoch(theirs, training_config, run_of, leaves, caplog):
-    run = run_of(training_config.model_copy(update={"batch_size": 6}), "theirs", 5)  # four steps are four epochs now
+    run = run_of(training_config.replace({"batch_size": 6}), "theirs", 5)  # four steps are four epochs now
     assert "going on with the next epoch" in caplog.text
     of_run = leaves(run, 5)["training"]
     assert (of_run["step"], of_run["epoch"], of_run["batch_in_epoch"]) == (5, 3, 0)
 
 
 def test_another_learning_rate_than_the_epoch_s_is_said(theirs, training_config, run_of, caplog):
-    run_of(training_config.model_copy(update={"learning_rate": 1e-4}), "theirs", 5)
+    run_of(training_config.replace({"learning_rate": 1e-4}), "theirs", 5)
     assert "the generator's learning rate was 0.0001998; going on with learning_rate x lr_decay^epoch, 9.99e-05" in caplog.text
 
 
 def test_a_run_of_another_model_is_refused(theirs, training_config, run_of):
     with pytest.raises(CheckpointError, match="upsample_initial_channel 16 there, 32 here"):
-        run_of(training_config.model_copy(update={"upsample_initial_channel": 32}), "theirs", 5)
+        run_of(training_config.replace({"upsample_initial_channel": 32}), "theirs", 5)
     (theirs / "config.json").unlink()
     with pytest.raises(CheckpointError, match=r"none of its g_\* and do_\* files can be used"):
-        run_of(training_config.model_copy(update={"upsample_initial_channel": 32}), "theirs", 5)
+        run_of(training_config.replace({"upsample_initial_channel": 32}), "theirs", 5)
 
 
 def test_g_files_alone_are_no_run(theirs, training_config, run_of, leaves, caplog):
@@ -88,7 +88,7 @@ def discriminator(leaves):
 @pytest.mark.parametrize("source", ["ours", "theirs", "theirs/g_00000003"])
 def test_fine_tuning_takes_the_discriminators_that_lie_beside_a_generator(source, theirs, training_config, tmp_path, leaves):
     still = {"checkpoint_path": str(tmp_path / "fine"), "max_steps": 1, "learning_rate": 1e-30}
-    train(training_config.model_copy(update=still), str(tmp_path / source))
+    train(training_config.replace(still), str(tmp_path / source))
     before, after = leaves(tmp_path / "ours", 4), leaves(tmp_path / "fine", 1)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), after["generator"], before["generator"])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), discriminator(after), discriminator(before))
@@ -104,7 +104,7 @@ def test_fine_tuning_starts_from_fresh_discriminators_where_none_fit(
     if periods == (2, 3):
         (theirs / "do_00000003").unlink()
     still = {"checkpoint_path": str(tmp_path / "fine"), "max_steps": 1, "learning_rate": 1e-30, "mpd_periods": periods}
-    train(training_config.model_copy(update=still), str(theirs))
+    train(training_config.replace(still), str(theirs))
     assert f"{why}: starting with fresh ones" in caplog.text
     of_ours, of_fine = (discriminator(leaves(tmp_path / run, step)) for run, step in (("ours", 4), ("fine", 1)))
     assert max(np.abs(of_ours[name] - of_fine[name]).max() for name in of_ours) > 1e-4
@@ -113,8 +113,8 @@ def test_fine_tuning_starts_from_fresh_discriminators_where_none_fit(
 @pytest.mark.parametrize("epoch", [0, 1, 100, 3099])
 def test_the_learning_rate_is_exact_to_the_rounding_of_its_dtype(epoch, training_config, float64):
     config = training_config
-    exact = config.learning_rate * config.lr_decay**epoch
-    rate = learning_rate(config)
+    exact = config.optimization.learning_rate * config.optimization.lr_decay**epoch
+    rate = learning_rate(config.optimization)
     assert abs(float(rate(np.int32(epoch))) - exact) <= 1e-15 * exact * max(epoch, 1)
     with jax.enable_x64(False):
         assert abs(float(rate(np.int32(epoch))) - exact) <= 4e-7 * exact
@@ -126,12 +126,12 @@ def test_the_learning_rate_is_torch_s_straight_and_resumed(training_config, floa
     config = training_config
 
     def start():
-        optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=config.learning_rate)
-        return optimizer, torch.optim.lr_scheduler.ExponentialLR(optimizer, config.lr_decay)
+        optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=config.optimization.learning_rate)
+        return optimizer, torch.optim.lr_scheduler.ExponentialLR(optimizer, config.optimization.lr_decay)
 
     optimizer, scheduler = start()
     for epoch in range(600):
-        assert abs(float(learning_rate(config)(epoch)) - optimizer.param_groups[0]["lr"]) <= 1e-12
+        assert abs(float(learning_rate(config.optimization)(epoch)) - optimizer.param_groups[0]["lr"]) <= 1e-12
         optimizer.step()
         scheduler.step()
         if epoch == 300:

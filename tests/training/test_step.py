@@ -6,19 +6,18 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from hifigan_jax import losses
-from hifigan_jax.config import LOSS_WEIGHTS
 from hifigan_jax.data import Batch
-from hifigan_jax.mel import input_mel, log_mel, loss_mel
-from hifigan_jax.models import build_discriminator, build_generator
-from hifigan_jax.training.setup import first_state, mesh_over, placed_first_state, train_step
+from hifigan_jax.mel import log_mel
+from hifigan_jax.models.generator import Conditions
+from hifigan_jax.training.setup import discriminator_of, first_state, generator_of, mesh_over, placed_first_state, train_step
 from hifigan_jax.training.state import adamw, from_parts, to_parts
 
 RATE = 1e-3
 
 
 def start(config, optimizer, adversarial_from_step=0):
-    generator, discriminator = build_generator(config), build_discriminator(config)
-    config = config.model_copy(update={"adversarial_from_step": adversarial_from_step})
+    generator, discriminator = generator_of(config), discriminator_of(config)
+    config = config.replace({"adversarial_from_step": adversarial_from_step})
     state = jax.jit(lambda: first_state(config, optimizer))()
     step = train_step(config, 2, mesh_over(config, jax.devices()[:1]), optimizer)
     return generator, discriminator, state, step
@@ -26,8 +25,8 @@ def start(config, optimizer, adversarial_from_step=0):
 
 @pytest.fixture
 def both_families(tiny_config, one_scale):
-    return tiny_config.model_copy(
-        update={
+    return tiny_config.replace(
+        {
             "discriminators": ("mpd", "msd"),
             "discriminator_channel_mult": 0.125,
             "learning_rate": RATE,
@@ -37,7 +36,7 @@ def both_families(tiny_config, one_scale):
 
 @pytest.fixture
 def batch(tiny_config, rng):
-    audio = rng.normal(0, 0.1, (tiny_config.batch_size, tiny_config.segment_size))
+    audio = rng.normal(0, 0.1, (tiny_config.optimization.batch_size, tiny_config.optimization.segment_size))
     return Batch(jnp.asarray(audio, jnp.float32), None)
 
 
@@ -54,74 +53,75 @@ def test_the_first_state_drawn_draw_by_draw_is_that_of_one_program(both_families
     assert "conv_general_dilated" not in caplog.text  # no pass through the models, which the parameters don't need
 
 
-def test_the_discriminator_moves_first_and_the_generator_through_the_moved_one(both_families, batch):
+def test_the_discriminator_is_updated_first_and_the_generator_through_the_updated_one(both_families, batch):
     config = both_families
     generator, discriminator, state, step = start(config, optax.sgd)
     before = jax.device_get(state)
     after, metrics = step(state, batch)
 
-    real, weights = batch.audio, LOSS_WEIGHTS
-    mel = jax.jit(log_mel, static_argnums=1)(real, input_mel(config))
+    real, weights = batch.audio, config.losses.loss_weights
+    assert weights == {"adversarial": 1, "feature_matching": 2, "mel": 45}
+    mel = jax.jit(log_mel, static_argnums=1)(real, config.mel)
 
-    def speak(params):
-        return generator.apply({"params": params}, mel)
+    def generate(params):
+        return generator.apply({"params": params}, Conditions(mel))
 
     @jax.jit
-    def judge(params, spectral, audio):  # one forward pass at a time, as the reference does it
-        verdict, updated = discriminator.apply({"params": params, "spectral": spectral}, audio, mutable=["spectral"])
-        return verdict, updated["spectral"]
+    def discriminate(params, spectral, audio):  # one forward pass at a time, as the reference does it
+        (output,), updated = discriminator.apply({"params": params, "spectral": spectral}, audio, mutable=["spectral"])
+        return output, updated["spectral"]
 
     def discriminator_loss(params, fake):
-        on_real, spectral = judge(params, before.spectral, real)
-        on_fake, spectral = judge(params, spectral, fake)
-        return losses.discriminator_loss(on_real.scores, on_fake.scores), spectral
+        on_real, spectral = discriminate(params, before.spectral, real)
+        on_fake, spectral = discriminate(params, spectral, fake)
+        return losses.least_squares_discriminator(on_real.scores, on_fake.scores), spectral
 
-    fake = jax.jit(speak)(before.generator.params)
+    fake = jax.jit(generate)(before.generator.params)
     gradient_of = jax.jit(jax.value_and_grad(discriminator_loss, has_aux=True))
     (d_loss, spectral), gradient = gradient_of(before.discriminator.params, fake)
-    moved = jax.tree.map(lambda param, slope: param - RATE * slope, before.discriminator.params, gradient)
+    updated = jax.tree.map(lambda param, slope: param - RATE * slope, before.discriminator.params, gradient)
 
     def generator_loss(params):
-        fake = speak(params)
-        on_real, between = judge(moved, spectral, real)
-        on_fake, last = judge(moved, between, fake)
-        total = weights["adversarial"] * losses.adversarial_loss(on_fake.scores)
+        fake = generate(params)
+        on_real, between = discriminate(updated, spectral, real)
+        on_fake, last = discriminate(updated, between, fake)
+        total = weights["adversarial"] * losses.least_squares_generator(on_fake.scores)
         total += weights["feature_matching"] * losses.feature_matching_loss(on_real.features, on_fake.features)
-        mels = (log_mel(audio, loss_mel(config)) for audio in (real, fake))
+        mels = (log_mel(audio, config.loss_mel) for audio in (real, fake))
         return total + weights["mel"] * losses.mean_absolute_difference(*mels), last
 
     (g_loss, spectral), slopes = jax.jit(jax.value_and_grad(generator_loss, has_aux=True))(before.generator.params)
     np.testing.assert_allclose(metrics["discriminator"], d_loss, rtol=1e-5)
     np.testing.assert_allclose(metrics["generator"], g_loss, rtol=1e-5)
-    for player, given in (("discriminator", gradient), ("generator", slopes)):
-        way = difference(getattr(after, player).params, getattr(before, player).params)
-        assert relative(way, jax.tree.map(lambda slope: -RATE * slope, given)) < 1e-3
+    for network, given in (("discriminator", gradient), ("generator", slopes)):
+        change = difference(getattr(after, network).params, getattr(before, network).params)
+        assert relative(change, jax.tree.map(lambda slope: -RATE * slope, given)) < 1e-3
     assert relative(after.spectral, spectral) < 1e-5
 
 
 def test_until_adversarial_from_step_the_generator_learns_from_the_mel_alone(tiny_config, batch):
-    config = tiny_config.model_copy(update={"learning_rate": RATE})
+    config = tiny_config.replace({"learning_rate": RATE})
     generator, _, state, step = start(config, optax.sgd, adversarial_from_step=1)
     before = jax.device_get(state.generator.params)
-    moves = []
+    changes = []
     for done in (0, 1):
         after, metrics = step(jax.tree.map(jnp.copy, state)._replace(step=jnp.int32(done)), batch)
-        moves.append(difference(after.generator.params, before))
+        changes.append(difference(after.generator.params, before))
         assert metrics["adversarial"] > 1  # it is measured all the same
 
     def mel_loss(params):
-        fake = generator.apply({"params": params}, log_mel(batch.audio, input_mel(config)))
-        mels = (log_mel(audio, loss_mel(config)) for audio in (batch.audio, fake))
-        return LOSS_WEIGHTS["mel"] * losses.mean_absolute_difference(*mels)
+        fake = generator.apply({"params": params}, Conditions(log_mel(batch.audio, config.mel)))
+        mels = (log_mel(audio, config.loss_mel) for audio in (batch.audio, fake))
+        return config.losses.loss_weights["mel"] * losses.mean_absolute_difference(*mels)
 
     alone = jax.tree.map(lambda slope: -RATE * slope, jax.jit(jax.grad(mel_loss))(before))
-    assert relative(moves[0], alone) < 1e-4
-    assert relative(moves[1], alone) > 1e-3
+    assert relative(changes[0], alone) < 1e-4
+    assert relative(changes[1], alone) > 1e-3
 
 
-def test_epochs_decay_the_learning_rate_of_both_players(tiny_config, batch):
-    config = tiny_config.model_copy(update={"learning_rate": RATE, "lr_decay": 0.5})
-    _, _, state, step = start(config, adamw(config))
+def test_epochs_decay_the_learning_rate_of_both_networks(tiny_config, batch):
+    config = tiny_config.replace({"learning_rate": RATE, "lr_decay": 0.5})
+    _, _, state, step = start(config, adamw(config.optimization))
     rates, places = [], []
     for _ in range(5):
         state, metrics = step(state, batch)
@@ -134,37 +134,60 @@ def test_epochs_decay_the_learning_rate_of_both_players(tiny_config, batch):
 def test_losses_start_where_theory_puts_them(both_families, batch):
     _, _, state, step = start(both_families, optax.sgd)
     _, metrics = step(state, batch)
-    assert 2.5 < metrics["discriminator"] < 3.5  # three judges that answer about 0 to both
+    assert 2.5 < metrics["discriminator"] < 3.5  # three sub-discriminators that give about 0 to both
     assert 2 < metrics["adversarial"] < 3.5
-    total = sum(LOSS_WEIGHTS[name] * metrics[name] for name in LOSS_WEIGHTS)
+    total = sum(weight * metrics[name] for name, weight in both_families.losses.loss_weights.items())
     np.testing.assert_allclose(metrics["generator"], total, rtol=1e-6)
 
 
 def test_the_state_is_donated(tiny_config, batch):
-    _, _, state, step = start(tiny_config, adamw(tiny_config))
+    _, _, state, step = start(tiny_config, adamw(tiny_config.optimization))
     step(state, batch)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves((state.generator, state.discriminator)))
 
 
-def test_a_loss_without_a_weight_is_an_error(tiny_config):
-    config = tiny_config.model_copy(update={"loss_weights": {"adversarial": 1.0, "mel": 45.0}})
-    _, _, state, step = start(config, adamw(config))
-    audio = jnp.zeros((config.batch_size, config.segment_size))
-    with pytest.raises(KeyError, match="feature_matching"):
-        jax.eval_shape(step, state, Batch(audio, None))
+def test_a_term_of_weight_0_is_neither_computed_nor_reported(tiny_config, monkeypatch):
+    def computed(comparison):
+        raise AssertionError("computed")
+
+    monkeypatch.setitem(losses.TERMS, "mel", losses.TERMS["mel"]._replace(function=computed))
+    audio = jax.ShapeDtypeStruct((tiny_config.optimization.batch_size, tiny_config.optimization.segment_size), jnp.float32)
+
+    def reported(weight):
+        config = tiny_config.replace({"loss_weights": {"mel": weight}})
+        step = train_step(config, 2, mesh_over(config, jax.devices()[:1]))
+        return jax.eval_shape(step, jax.eval_shape(lambda: first_state(config)), Batch(audio, None))[1].keys()
+
+    assert reported(0) == {"discriminator", "generator", "learning_rate", "adversarial", "feature_matching"}
+    with pytest.raises(AssertionError, match="computed"):
+        reported(1e-6)
+
+
+@pytest.mark.parametrize("adversarial", [False, True])
+def test_only_adversarial_terms_wait_for_adversarial_from_step(tiny_config, batch, monkeypatch, adversarial):
+    term = losses.Term(lambda comparison: abs(comparison.fake - 1).mean(), adversarial, tag="training/loudness")
+    monkeypatch.setitem(losses.TERMS, "loudness", term)
+    config = tiny_config.replace({"loss_weights": {"loudness": 30.0}})
+    _, _, state, step = start(config, optax.sgd, adversarial_from_step=1)
+    waiting = {"adversarial", "feature_matching"} | ({"loudness"} if adversarial else set())
+    for done, gated in ((0, waiting), (1, set())):
+        _, metrics = step(jax.tree.map(jnp.copy, state)._replace(step=jnp.int32(done)), batch)
+        weights = config.losses.loss_weights.items()
+        total = sum(weight * metrics[name] for name, weight in weights if name not in gated)
+        np.testing.assert_allclose(metrics["generator"], total, rtol=1e-6)
 
 
 def test_a_given_mel_is_used_instead_of_the_audio_s(tiny_config, rng):
-    audio = jnp.asarray(rng.normal(0, 0.1, (2, tiny_config.segment_size)), jnp.float32)
-    mel = log_mel(audio, input_mel(tiny_config))
-    _, _, state, step = start(tiny_config, adamw(tiny_config))
+    audio = jnp.asarray(rng.normal(0, 0.1, (2, tiny_config.optimization.segment_size)), jnp.float32)
+    mel = log_mel(audio, tiny_config.mel)
+    _, _, state, step = start(tiny_config, adamw(tiny_config.optimization))
     metrics = [step(jax.tree.map(jnp.copy, state), Batch(audio, given))[1] for given in (None, mel, mel - 3)]
     np.testing.assert_allclose(metrics[0]["generator"], metrics[1]["generator"], rtol=1e-6)
     assert abs(metrics[0]["generator"] - metrics[2]["generator"]) > 1e-3
 
 
 def test_a_state_taken_apart_is_put_together_again(both_families):
-    _, _, state, _ = start(both_families, adamw(both_families))
+    _, _, state, _ = start(both_families, adamw(both_families.optimization))
     parts = to_parts(state)
     assert not any(name.startswith("generator/params") for name in parts["training"])
     jax.tree.map(np.testing.assert_array_equal, from_parts(parts, state), state)

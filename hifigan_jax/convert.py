@@ -7,12 +7,12 @@ from flax import traverse_util
 from hifigan_jax import checkpoint
 from hifigan_jax.config import save_config
 from hifigan_jax.errors import UsageError
-from hifigan_jax.generator_source import Generator, load_generator
+from hifigan_jax.loading import Generator, load_generator
 from hifigan_jax.training.reference import read_reference_state, state_shapes, write_reference_state
 from hifigan_jax.training.state import from_parts, to_parts
-from hifigan_jax.weights.jik876 import generator_state_dict
-from hifigan_jax.weights.reference_run import discriminator_file, write_generator
+from hifigan_jax.weights.reference_run import discriminator_file
 from hifigan_jax.weights.safetensors_file import write_safetensors
+from hifigan_jax.weights.torch_writer import write_torch_file
 
 
 def convert(source: str | Path, target: Path, config: str | Path | None = None) -> list[Path]:
@@ -24,10 +24,10 @@ def convert(source: str | Path, target: Path, config: str | Path | None = None) 
         raise UsageError(f"{target}: already there: choose a new name")
     generator = load_generator(source, config)
     if target.suffix == ".pth":
-        write_generator(target, generator.params)
+        _write_generator(target, generator)
         return [target]
     if target.suffix == ".safetensors":
-        write_safetensors(target, generator_state_dict(generator.params), generator.config.to_json())
+        write_safetensors(target, generator.config.generator.state_dict_of(generator.params), generator.config.to_json())
         return [target]
     origin = Path(generator.source)
     if (origin / "manifest.json").is_file():
@@ -44,7 +44,7 @@ def _to_reference(generator: Generator, step: Path, target: Path) -> list[Path]:
         written = [*write_reference_state(target, from_parts(parts, state_shapes(generator.config)), generator.config)]
     else:
         written = [target / f"g_{max(checkpoint.read_manifest(step)['step'] - 1, 0):08d}"]
-        write_generator(written[0], generator.params)
+        _write_generator(written[0], generator)
     save_config(generator.config, target / "config.json")
     return [*written, target / "config.json"]
 
@@ -54,3 +54,9 @@ def _run_from_reference(generator: Generator, pair: tuple[Path, Path], target: P
     written = checkpoint.save(target, int(state.step), to_parts(state), generator.config, {}, keep=1)
     save_config(generator.config, target / "config.json")
     return [written, target / "config.json"]
+
+
+def _write_generator(path: Path, generator: Generator) -> None:
+    family = generator.config.generator
+    state_dict = family.state_dict_of(generator.params)
+    write_torch_file(path, {family.TORCH_KEY: state_dict} if family.TORCH_KEY else state_dict)

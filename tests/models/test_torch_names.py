@@ -6,9 +6,10 @@ from flax import traverse_util
 
 from hifigan_jax.config import load_config, packaged_config
 from hifigan_jax.errors import CheckpointError
-from hifigan_jax.models import build_discriminator
+from hifigan_jax.models.discriminators.torch_names import discriminator_variables
+from hifigan_jax.models.hifigan.torch_names import generator_params
 from hifigan_jax.models.layers import fold_norms
-from hifigan_jax.weights.jik876 import discriminator_variables, generator_params
+from hifigan_jax.training.setup import discriminator_of
 
 
 def numbered(*shape):
@@ -228,6 +229,6 @@ def reference_state(family):
 
 def test_the_reference_s_discriminators_fit_ours():
     variables = discriminator_variables(reference_state("mpd"), reference_state("msd"))
-    discriminator = build_discriminator(load_config(packaged_config("config_v1")))
+    discriminator = discriminator_of(load_config(packaged_config("config_v1")))
     expected = jax.eval_shape(discriminator.init, jax.random.key(0), np.zeros((1, 8192), np.float32))
     assert jax.tree.map(np.shape, dict(variables)) == jax.tree.map(np.shape, dict(expected))

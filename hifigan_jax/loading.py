@@ -13,17 +13,15 @@ import jax.numpy as jnp
 from flax import traverse_util
 
 from hifigan_jax import checkpoint
-from hifigan_jax.config import Config, load_config, packaged_config, parse_config
+from hifigan_jax.config import Config, load_config, packaged_config, packaged_configs, parse_config
 from hifigan_jax.errors import CheckpointError
-from hifigan_jax.models import build_generator
-from hifigan_jax.weights.jik876 import generator_params
+from hifigan_jax.models.generator import Conditions
+from hifigan_jax.trees import shape_difference
 from hifigan_jax.weights.pretrained import PRETRAINED, pretrained_file
 from hifigan_jax.weights.safetensors_file import is_safetensors, read_safetensors
 from hifigan_jax.weights.torch_file import read_torch_file
 
 logger = logging.getLogger(__name__)
-
-REFERENCE_CONFIGS = ("config_v1", "config_v2", "config_v3")
 
 
 class Generator(NamedTuple):
@@ -38,8 +36,8 @@ def load_generator(source: str | Path, config: str | Path | None = None) -> Gene
     """The generator that `source` names: a path, or the name of a pretrained model where no such path exists.
 
     `config` names its JSON; else that of a safetensors file is inside it, that of a .pth file is config.json beside it, else the
-    only *.json beside it, else it is recognised from the shapes of the tensors among V1, V2 and V3. Raises CheckpointError
-    (UsageError for a bad JSON).
+    only *.json beside it, else it is recognized from the shapes of the tensors among the package's configurations. Raises
+    CheckpointError (UsageError for a bad JSON).
     """
     path = Path(source)
     if not path.exists():
@@ -75,19 +73,22 @@ def _from_step(folder: Path, config: str | Path | None) -> Generator:
 
 def _from_file(path: Path, config: str | Path | None) -> Generator:
     state_dict, embedded = read_safetensors(path) if is_safetensors(path) else (_generator_in(path), None)
-    try:
-        params = generator_params(state_dict)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
-    params = jax.tree.map(lambda leaf: leaf.astype("float32"), params)
     if config is None and embedded is not None:
         resolved = parse_config(embedded, path, unknown_keys="ignore")
     elif found := config or _config_beside(path):
         resolved = load_config(found, unknown_keys="ignore")
     else:
-        return Generator(_recognise(params, path), params, str(path))
+        return _recognized(state_dict, path)
+    try:
+        params = _params(state_dict, resolved)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
     _check_shapes(params, resolved, path)
     return Generator(resolved, params, str(path))
+
+
+def _params(state_dict: Any, config: Config) -> dict[str, Any]:
+    return jax.tree.map(lambda leaf: leaf.astype("float32"), config.generator.params_of(state_dict))
 
 
 def _generator_in(path: Path) -> Any:
@@ -103,27 +104,33 @@ def _config_beside(path: Path) -> Path | None:
     return candidates[0] if len(candidates) == 1 else None
 
 
-def _recognise(params: dict[str, Any], path: Path) -> Config:
-    for name in REFERENCE_CONFIGS:
+def _recognized(state_dict: Any, path: Path) -> Generator:
+    """By the configuration, of those that come with the package, whose layers have these names and shapes."""
+    names, refusals = sorted(file.stem for file in packaged_configs().glob("*.json")), {}
+    for name in names:
         config = load_config(packaged_config(name))
-        if _first_difference(params, config) is None:
+        try:
+            params = _params(state_dict, config)
+        except CheckpointError as error:
+            refusals[name] = str(error)
+            continue
+        if _shape_difference(params, config) is None:
             logger.info("%s: no configuration beside it; its tensors have the shapes of %s, which is used", path, name)
-            return config
-    raise CheckpointError(f"{path}: no configuration beside it and none of V1, V2, V3 by its shapes: name its JSON with --config")
+            return Generator(config, params, str(path))
+    if len(refusals) == len(names):
+        raise CheckpointError(f"{path}: {'; '.join(dict.fromkeys(refusals.values()))}")
+    raise CheckpointError(
+        f"{path}: no configuration beside it and none of {', '.join(names)} by its shapes: name its JSON with --config"
+    )
 
 
 def _check_shapes(params: dict[str, Any], config: Config, path: Path) -> None:
-    difference = _first_difference(params, config)
+    difference = _shape_difference(params, config)
     if difference:
         raise CheckpointError(f"{path}: the weights don't fit the configuration: {difference}: name another with --config")
 
 
-def _first_difference(params: dict[str, Any], config: Config) -> str | None:
-    generator = build_generator(config)
-    expected = jax.eval_shape(lambda: generator.init(jax.random.key(0), jnp.zeros((1, 8, config.num_mels))))["params"]
-    flat = (traverse_util.flatten_dict(tree, sep="/") for tree in (params, expected))
-    here, there = ({name: leaf.shape for name, leaf in leaves.items()} for leaves in flat)
-    for name in sorted(here.keys() | there.keys()):
-        if here.get(name) != there.get(name):
-            return f"{name} is {here.get(name, 'missing')}, expected {there.get(name, 'none')}"
-    return None
+def _shape_difference(params: dict[str, Any], config: Config) -> str | None:
+    generator = config.generator.build(config.mel)
+    conditions = Conditions(jnp.zeros((1, 8, config.mel.num_mels)))
+    return shape_difference(params, jax.eval_shape(lambda: generator.init(jax.random.key(0), conditions))["params"])

@@ -8,25 +8,26 @@ from flax import traverse_util
 
 from hifigan_jax import checkpoint
 from hifigan_jax.cli import main
-from hifigan_jax.config import MODEL_KEYS, load_config
+from hifigan_jax.config import load_config, model_differences
+from hifigan_jax.convert import convert
 from hifigan_jax.errors import CheckpointError, UsageError
-from hifigan_jax.exchange import convert
-from hifigan_jax.generator_source import load_generator
-from hifigan_jax.models import build_generator
+from hifigan_jax.loading import load_generator
+from hifigan_jax.models.generator import Conditions
+from hifigan_jax.training.setup import generator_of
 from hifigan_jax.weights.torch_file import read_torch_file
 
 
 @pytest.fixture
 def ours(tiny_config, tmp_path):
     """A checkpoint that holds a generator only."""
-    params = jax.jit(build_generator(tiny_config).init)(jax.random.key(0), jnp.zeros((1, 8, 80)))["params"]
+    params = jax.jit(generator_of(tiny_config).init)(jax.random.key(0), Conditions(jnp.zeros((1, 8, 80))))["params"]
     leaves = traverse_util.flatten_dict(jax.device_get(params), sep="/")
     return checkpoint.write(tmp_path / "ours", {"generator": leaves}, tiny_config, step=8)
 
 
 def assert_same_generator(source, other):
     one, two = load_generator(source), load_generator(other)
-    assert [getattr(one.config, key) for key in MODEL_KEYS] == [getattr(two.config, key) for key in MODEL_KEYS]
+    assert model_differences(one.config, two.config) == []
     jax.tree.map(np.testing.assert_array_equal, one.params, two.params)
 
 

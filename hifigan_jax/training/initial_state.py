@@ -1,4 +1,4 @@
-"""Where a run starts: at its own newest checkpoint, at a run of the reference in its folder, at given weights, or anew."""
+"""Where a run starts: at its newest checkpoint, at a run of the reference in its folder, at given weights, or from scratch."""
 
 import logging
 from collections.abc import Mapping
@@ -11,13 +11,15 @@ from flax import traverse_util
 from jax.sharding import NamedSharding
 
 from hifigan_jax import checkpoint
-from hifigan_jax.config import MODEL_KEYS, Config
+from hifigan_jax.config import Config
+from hifigan_jax.config.flat import model_differences
 from hifigan_jax.errors import CheckpointError
-from hifigan_jax.generator_source import Generator, load_generator
-from hifigan_jax.training.reference import read_reference_state, shape_difference, state_shapes
+from hifigan_jax.loading import Generator, load_generator
+from hifigan_jax.models.discriminators.torch_names import discriminator_variables
+from hifigan_jax.training.reference import read_reference_state, state_shapes
 from hifigan_jax.training.setup import placed_first_state
 from hifigan_jax.training.state import TrainState, from_parts, to_parts
-from hifigan_jax.weights.jik876 import discriminator_variables
+from hifigan_jax.trees import shape_difference
 from hifigan_jax.weights.reference_run import discriminator_file, find_pairs
 from hifigan_jax.weights.torch_file import read_torch_file
 
@@ -32,7 +34,7 @@ class Position(NamedTuple):
     batch_in_epoch: int
 
 
-class Start(NamedTuple):
+class InitialState(NamedTuple):
     """What is needed to find a run's first state and to put it on the devices."""
 
     config: Config
@@ -87,9 +89,9 @@ class Start(NamedTuple):
         state = placed_first_state(self.config, self.replicated)
         if finetune_from is not None:
             given = load_generator(finetune_from)
-            differing = [key for key in MODEL_KEYS if getattr(given.config, key) != getattr(self.config, key)]
+            differing = model_differences(given.config, self.config)
             if differing:
-                raise CheckpointError(f"{finetune_from}: another model than the configuration's: {', '.join(differing)} differ")
+                raise CheckpointError(f"{finetune_from}: another model than the configuration's: {', '.join(differing)}")
             params = jax.device_put(given.params, self.replicated)
             state = state._replace(generator=state.generator._replace(params=params))
             logger.info("starting from the generator of %s", given.source)
@@ -99,8 +101,8 @@ class Start(NamedTuple):
     def _with_discriminator_of(self, given: Generator, state: TrainState) -> TrainState:
         variables = _discriminator_beside(Path(given.source))
         of_state = {"params": state.discriminator.params, "spectral": state.spectral}
-        other_periods = given.config.mpd_periods != self.config.mpd_periods  # the shapes may be the same
-        if variables is None or other_periods or shape_difference(variables, of_state):
+        others = given.config.discriminators != self.config.discriminators  # their shapes may be the same
+        if variables is None or others or shape_difference(variables, of_state):
             why = "no discriminators beside it" if variables is None else "its discriminators are not the configuration's"
             logger.warning(
                 "%s: %s: starting with fresh ones, which can spoil a good generator: see adversarial_from_step", given.source, why
@@ -108,9 +110,7 @@ class Start(NamedTuple):
             return state
         logger.info("starting from the discriminators beside it")
         placed = jax.device_put(jax.tree.map(lambda old, new: new.astype(old.dtype), of_state, variables), self.replicated)
-        return state._replace(
-            discriminator=state.discriminator._replace(params=placed["params"]), spectral=placed["spectral"]
-        )
+        return state._replace(discriminator=state.discriminator._replace(params=placed["params"]), spectral=placed["spectral"])
 
     def _placed_by_count(self, state: TrainState, step: int, epoch: int) -> tuple[TrainState, Position]:
         """At the place in `epoch` that follows from the number of updates, if every epoch had as many as one has here."""

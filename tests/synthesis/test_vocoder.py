@@ -5,8 +5,9 @@ import pytest
 
 from hifigan_jax.errors import DataError
 from hifigan_jax.mel import log_mel
-from hifigan_jax.models import build_generator
+from hifigan_jax.models.generator import Conditions
 from hifigan_jax.synthesis import Vocoder
+from hifigan_jax.training.setup import generator_of
 
 LENGTHS = [1, 2, 25, 127, 128, 129, 300, 513, 1100, 5168]  # frames; the last is 60 s
 
@@ -16,8 +17,8 @@ def vocoder():
     from hifigan_jax.config import load_config, packaged_config
 
     config = load_config(packaged_config("config_v3"), {"upsample_initial_channel": 16})
-    generator = build_generator(config)
-    params = jax.jit(generator.init)(jax.random.key(0), jnp.zeros((1, 8, 80)))["params"]
+    generator = generator_of(config)
+    params = jax.jit(generator.init)(jax.random.key(0), Conditions(jnp.zeros((1, 8, 80))))["params"]
     loud = jax.tree_util.tree_map_with_path(lambda path, leaf: leaf * (1.5 if path[-1].key == "g" else 1), params)
     return Vocoder(config, loud), generator, loud
 
@@ -36,7 +37,7 @@ def together(vocoder, mels):
 @pytest.mark.parametrize("i", range(len(LENGTHS)), ids=LENGTHS)
 def test_an_utterance_among_others_equals_the_whole_utterance_at_once(i, vocoder, mels, together):
     _, generator, params = vocoder
-    whole = jax.jit(generator.apply)({"params": params}, jnp.asarray(mels[i])[None])[0]
+    whole = jax.jit(generator.apply)({"params": params}, Conditions(jnp.asarray(mels[i])[None]))[0]
     assert np.abs(whole).max() > 0.01
     np.testing.assert_allclose(together[i], whole, atol=1e-6)
 
@@ -92,7 +93,7 @@ def test_utterances_share_windows(vocoder, monkeypatch):
     lengths = np.random.RandomState(0).randint(86, 1034, 100)  # 1 to 12 s
     mels = (np.zeros((frames, 80), np.float32) for frames in lengths)
     list(vocoder.synthesize((i, vocoder.utterance_of_mel(mel)) for i, mel in enumerate(mels)))
-    assert sum(row.exists.size for row in rows) < 1.12 * lengths.sum()
+    assert sum(row.inside.size for row in rows) < 1.12 * lengths.sum()
 
 
 def test_other_weights_need_no_new_program(vocoder, mels):

@@ -11,9 +11,10 @@ import pytest
 from hifigan_jax import runtime
 from hifigan_jax.config import load_config, packaged_config
 from hifigan_jax.errors import DataError
-from hifigan_jax.models import build_generator
-from hifigan_jax.streaming import STEPS
+from hifigan_jax.models.generator import Conditions
 from hifigan_jax.synthesis import Vocoder
+from hifigan_jax.synthesis.streaming import CHUNK_SIZES
+from hifigan_jax.training.setup import generator_of
 
 NARROW = {"upsample_initial_channel": 16, "upsample_kernel_sizes": [17, 16, 4]}  # one of them odd, one as wide as its stride
 RESBLOCKS = {
@@ -30,7 +31,8 @@ def flag_is_known():
 
 def started(config, seed):
     """Random weights, loud enough for every edge to be heard."""
-    params = jax.jit(build_generator(config).init)(jax.random.key(seed), jnp.zeros((1, 8, 80)))["params"]
+    conditions = Conditions(jnp.zeros((1, 8, 80)))
+    params = jax.jit(generator_of(config).init)(jax.random.key(seed), conditions)["params"]
     return jax.tree_util.tree_map_with_path(lambda path, leaf: leaf * (2 if path[-1].key == "g" else 1), params)
 
 
@@ -85,7 +87,7 @@ def test_a_frame_s_audio_comes_once_the_look_ahead_has_come(vocoder, mel):
 
 def test_the_look_ahead_is_the_receptive_field(vocoder, mel):
     ahead = vocoder.lookahead_frames
-    assert ahead <= vocoder._generator.context_frames
+    assert ahead <= vocoder._generator.receptive_field
     assert vocoder.lookahead_ms == pytest.approx(ahead * 256 / 22050 * 1000)
     audio = vocoder.decode(mel)
     for distance, heard in ((ahead, True), (ahead + 1, False)):
@@ -100,16 +102,16 @@ def test_streams_of_any_chunks_and_weights_share_their_programs(vocoder, mel):
         list(vocoder.stream(chunked(mel, sizes)))
     vocoder.update(started(vocoder.config, 1))
     list(vocoder.stream(chunked(mel, [150])))
-    assert sum(vocoder._streamer._step(size)._cache_size() for size in (STEPS[0], STEPS[-1])) == len(STEPS)
+    assert sum(vocoder._streamer._step(size)._cache_size() for size in (CHUNK_SIZES[0], CHUNK_SIZES[-1])) == len(CHUNK_SIZES)
 
 
 @pytest.mark.skipif(not flag_is_known(), reason="XLA's CPU backend has no convolutions of oneDNN here")
 def test_small_steps_in_float32_leave_onednn_aside():
     environment = os.environ | {"XLA_FLAGS": f"{runtime.ONEDNN_FLAG}=true"}
     done = subprocess.run([sys.executable, "-c", ONEDNN_BY_STEP], env=environment, capture_output=True, text=True, check=True)
-    small, large = STEPS[0], STEPS[-1]
+    small, large = CHUNK_SIZES[0], CHUNK_SIZES[-1]
     assert json.loads(done.stdout) == {
-        "float32": [[size, size == large] for size in STEPS],
+        "float32": [[size, size == large] for size in CHUNK_SIZES],
         "bfloat16": [[small, True], [large, True]],
     }
 
@@ -118,18 +120,18 @@ ONEDNN_BY_STEP = """
 import json, numpy as np
 from hifigan_jax.benchmark import random_params
 from hifigan_jax.config import load_config, packaged_config
-from hifigan_jax.streaming import STEPS, Place
+from hifigan_jax.synthesis.streaming import CHUNK_SIZES, StreamPosition
 from hifigan_jax.synthesis import Vocoder
 
 said = {}
-for dtype, sizes in (("float32", STEPS), ("bfloat16", (STEPS[0], STEPS[-1]))):
+for dtype, sizes in (("float32", CHUNK_SIZES), ("bfloat16", (CHUNK_SIZES[0], CHUNK_SIZES[-1]))):
     config = load_config(packaged_config("config_v3"), {"upsample_initial_channel": 64, "compute_dtype": dtype})
     vocoder = Vocoder(config, random_params(config))
     streamer = vocoder._streamer
-    empty = streamer._empty_past(vocoder._params, np.zeros((1, 1, 80), np.float32))
+    state = streamer._initial_state(vocoder._params, np.zeros((1, 1, 80), np.float32))
     said[dtype] = [
         (size, "onednn" in streamer._step(size).lower(
-            vocoder._params, empty, np.zeros((1, size, 80), np.float32), Place(0, 0, 0)
+            vocoder._params, state, np.zeros((1, size, 80), np.float32), StreamPosition(0, 0, 0)
         ).compile().as_text())
         for size in sizes
     ]

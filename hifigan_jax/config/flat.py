@@ -1,0 +1,217 @@
+"""One flat JSON on disk, sections in memory: which key belongs to whom.
+
+A key goes to every section that declares it: the common ones, the generator family that "generator" names, and the
+discriminators that "discriminators" names.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import pydantic
+
+from hifigan_jax.config.sections import Data, Losses, Mel, Optimization, Run, Section
+from hifigan_jax.errors import UsageError, did_you_mean
+from hifigan_jax.models.family import DiscriminatorConfig, GeneratorConfig
+from hifigan_jax.models.registry import DISCRIMINATORS, GENERATORS
+
+COMMON: dict[str, type[Section]] = {"mel": Mel, "losses": Losses, "optimization": Optimization, "data": Data, "run": Run}
+# Keys of the reference's JSONs that decide nothing here: devices are found, and the number of frequencies follows from n_fft.
+IGNORED_KEYS = ("num_gpus", "num_freq", "dist_config")
+CHOICES = ("generator", "discriminators")  # keys that name whose keys the others are
+
+
+class Problem(NamedTuple):
+    """What is wrong with one key ("" for keys taken together)."""
+
+    key: str
+    text: str
+
+
+class ConfigError(ValueError):
+    """A flat configuration that means nothing; `problems` are never empty, the worst first."""
+
+    def __init__(self, problems: list[Problem]):
+        super().__init__("; ".join(problem.text for problem in problems))
+        self.problems = problems
+
+
+class Config(pydantic.BaseModel):
+    """A validated, immutable configuration. Two describe the same model when their `generator` and `mel` are equal."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    generator: pydantic.SerializeAsAny[GeneratorConfig]
+    discriminators: dict[str, pydantic.SerializeAsAny[DiscriminatorConfig]]  # by their names in the registry
+    mel: Mel
+    losses: Losses
+    optimization: Optimization
+    data: Data
+    run: Run
+
+    @classmethod
+    def from_flat(cls, content: Mapping[str, Any]) -> "Config":
+        """The configuration of a flat mapping. Raises ConfigError."""
+        content = {key: value for key, value in content.items() if key not in IGNORED_KEYS}
+        family, discriminators = _chosen(content)
+        sections = {"generator": family, **{f"discriminator {name}": kind for name, kind in discriminators.items()}, **COMMON}
+        problems = [*_unknown(content, sections.values())]
+        content = _with_default_losses(content, family)
+        built = {name: _section(kind, content, problems) for name, kind in sections.items()}
+        if problems:
+            raise ConfigError(sorted(dict.fromkeys(problems), key=lambda problem: not problem.key))
+        config = cls(
+            generator=built["generator"],
+            discriminators={name: built[f"discriminator {name}"] for name in discriminators},
+            **{name: built[name] for name in COMMON},
+        )
+        if problems := [Problem("", text) for text in _contradictions(config)]:
+            raise ConfigError(problems)
+        return config
+
+    def flat(self) -> dict[str, Any]:
+        """The inverse of `from_flat`: every key with its value, in JSON's types."""
+        content: dict[str, Any] = {"generator": name_of(self.generator, GENERATORS), "discriminators": [*self.discriminators]}
+        for section in (self.generator, *self.discriminators.values(), *(getattr(self, name) for name in COMMON)):
+            content |= section.model_dump(mode="json")
+        return content
+
+    def to_json(self) -> str:
+        """The flat JSON that `load_config` reads back as the same configuration."""
+        return json.dumps(self.flat(), indent=4) + "\n"
+
+    def replace(self, changes: Mapping[str, Any]) -> "Config":
+        """This configuration with the values of some flat keys changed. Raises UsageError."""
+        try:
+            return self.from_flat(self.flat() | dict(changes))
+        except ConfigError as error:
+            raise UsageError(error.problems[0].text) from None
+
+    @property
+    def loss_mel(self) -> Mel:
+        """The mel that the mel loss and validation compare: up to fmax_for_loss."""
+        return self.mel.replace(fmax=self.losses.fmax_for_loss)
+
+
+def default_of(key: str) -> Any:
+    """The default of one of the common sections' keys."""
+    return next(section.model_fields[key].default for section in COMMON.values() if key in section.model_fields)
+
+
+def name_of(section: Section, registry: Mapping[str, type[Section]]) -> str:
+    """The name of a section's class in its registry."""
+    return next(name for name, kind in registry.items() if kind is type(section))
+
+
+def model_differences(stored: Config, wanted: Config, discriminators: bool = False) -> list[str]:
+    """The keys, with both values, in which two configurations describe other generators or mels (or discriminators, if asked)."""
+    there, here = (_model_keys(config, discriminators) for config in (stored, wanted))
+    keys = [key for key in there | here if there.get(key) != here.get(key)]
+    return [f"{key} {there.get(key, 'absent')} there, {here.get(key, 'absent')} here" for key in keys]
+
+
+def _model_keys(config: Config, discriminators: bool) -> dict[str, Any]:
+    sections: list[Section] = [config.generator, config.mel]
+    names: dict[str, Any] = {"generator": name_of(config.generator, GENERATORS)}
+    if discriminators:
+        sections += config.discriminators.values()
+        names["discriminators"] = sorted(config.discriminators)
+    return names | {key: value for section in sections for key, value in section}
+
+
+def _chosen(content: Mapping[str, Any]) -> tuple[type[GeneratorConfig], dict[str, type[DiscriminatorConfig]]]:
+    name = content.get("generator", "hifigan")
+    if not isinstance(name, str) or name not in GENERATORS:
+        raise ConfigError([_unknown_choice("generator", name, GENERATORS)])
+    names = content.get("discriminators", GENERATORS[name].DEFAULT_DISCRIMINATORS)
+    if not isinstance(names, list | tuple):
+        raise ConfigError([Problem("discriminators", f"discriminators: input should be a list of names, not {names!r:.60}")])
+    if not names:
+        raise ConfigError([Problem("discriminators", "discriminators: list should have at least 1 item, not []")])
+    for i, one in enumerate(names):
+        if not isinstance(one, str) or one not in DISCRIMINATORS:
+            raise ConfigError([_unknown_choice(f"discriminators.{i}", one, DISCRIMINATORS)])
+        if one in names[:i]:
+            raise ConfigError([Problem("discriminators", f"discriminators: {one!r} is named twice")])
+    return GENERATORS[name], {one: DISCRIMINATORS[one] for one in names}
+
+
+def _unknown_choice(key: str, value: Any, registry: Mapping[str, type[Section]]) -> Problem:
+    hint = did_you_mean(value, registry) if isinstance(value, str) else ""
+    return Problem(key, f"{key}: input should be {' or '.join(map(repr, registry))}, not {value!r:.60}{hint}")
+
+
+def _unknown(content: Mapping[str, Any], sections: Iterable[type[Section]]) -> Iterator[Problem]:
+    """Keys that none of the sections declares, each with whose key it is or what was likely meant."""
+    declared = {key for section in sections for key in section.model_fields}.union(CHOICES)
+    for key in (key for key in content if key not in declared):
+        if owner := _owner(key):
+            kind, name, section = owner
+            field = section.model_fields[key]
+            if kind == "discriminator" and not field.is_required() and _plain(content[key]) == _plain(field.default):
+                continue  # resolved configurations once listed it beside any discriminators; its default decides nothing
+            yield Problem(key, f"key {key!r} belongs to the {kind} {name!r}, which this configuration doesn't choose: remove it")
+        else:
+            yield Problem(key, f"unknown key {key!r}{_hint(key)}")
+
+
+def _owner(key: str) -> tuple[str, str, type[Section]] | None:
+    for kind, registry in (("generator", GENERATORS), ("discriminator", DISCRIMINATORS)):
+        for name, section in registry.items():
+            if key in section.model_fields:
+                return kind, name, section
+    return None
+
+
+def _hint(key: str) -> str:
+    """What was likely meant by an unknown key, over the keys of all owners and what other projects call them."""
+    sections = [*COMMON.values(), *GENERATORS.values(), *DISCRIMINATORS.values()]
+    foreign = {name: ours for section in sections for name, ours in section.ALSO_CALLED.items()}
+    if key.lower() in foreign:
+        return f"; did you mean {foreign[key.lower()]!r}?"
+    return did_you_mean(key, [*CHOICES, *(name for section in sections for name in section.model_fields)])
+
+
+def _plain(value: Any) -> Any:
+    return list(map(_plain, value)) if isinstance(value, list | tuple) else value
+
+
+def _with_default_losses(content: dict[str, Any], family: type[GeneratorConfig]) -> dict[str, Any]:
+    """The family's losses under the user's: weights that the user doesn't name keep their defaults."""
+    weights = content.get("loss_weights", {})
+    if isinstance(weights, dict):
+        weights = family.DEFAULT_LOSSES["loss_weights"] | weights
+    return {**family.DEFAULT_LOSSES, **content, "loss_weights": weights}
+
+
+def _section(kind: type[Section], content: Mapping[str, Any], problems: list[Problem]) -> Section | None:
+    """The section with its keys of `content`; None, with what is wrong appended to `problems`, where they mean nothing."""
+    try:
+        return kind.model_validate({key: value for key, value in content.items() if key in kind.model_fields})
+    except pydantic.ValidationError as error:
+        problems.extend(Problem(str(first["loc"][0]) if first["loc"] else "", _text(first)) for first in error.errors())
+        return None
+
+
+def _text(error: Mapping[str, Any]) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "missing":
+        return f"key {key!r} is missing"
+    if error["type"] == "value_error":
+        return (f"{key}: " if key else "") + str(error["ctx"]["error"])
+    message = error["msg"][0].lower() + error["msg"][1:]
+    return f"{key}: {message}, not {error['input']!r:.60}"
+
+
+def _contradictions(c: Config) -> Iterator[str]:
+    """What is wrong with sections taken together."""
+    training = c.optimization
+    yield from c.generator.mel_problems(c.mel)
+    yield from c.mel.band_problems("fmax_for_loss", c.losses.fmax_for_loss)
+    if training.segment_size % c.mel.hop_size:
+        yield f"segment_size {training.segment_size} must be a multiple of hop_size {c.mel.hop_size}"
+    if training.segment_size <= c.mel.padding:
+        what = f"segment_size {training.segment_size} is too short for n_fft {c.mel.n_fft}"
+        yield f"{what}: a mel reflects half of n_fft - hop_size"
+    for discriminator in c.discriminators.values():
+        yield from discriminator.training_problems(training)

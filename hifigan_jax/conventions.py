@@ -1,0 +1,27 @@
+"""Mel conventions by name: what a log-mel is beyond its sizes and frequencies. One row each."""
+
+import math
+from typing import Literal, NamedTuple
+
+
+class Convention(NamedTuple):
+    """How a magnitude spectrum becomes a log-mel."""
+
+    log_base: Literal["e", "10"]
+    floor: float  # the smallest mel magnitude
+    magnitude_epsilon: float  # added to re^2 + im^2 under the square root
+    source: str  # the file that defines it
+
+    def log(self, x: float) -> float:
+        """The convention's logarithm of a number."""
+        return math.log(x) if self.log_base == "e" else math.log10(x)
+
+    @property
+    def silence(self) -> float:
+        """The value of every bin of a silent frame. (A zero would be loud.)"""
+        return self.log(self.floor)
+
+
+CONVENTIONS = {
+    "hifigan": Convention("e", 1e-5, 1e-9, "jik876/hifi-gan meldataset.py"),
+}

@@ -1,0 +1,38 @@
+"""Files that appear whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hifigan_jax.errors import DiskError
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[str]:
+    """Gives a temporary name to write to, and renames it to `path` once the block has ended without an error.
+
+    The folder is made if it is missing. Raises DiskError if anything can't be written, and leaves no temporary file then.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(descriptor)
+    except OSError as error:
+        raise DiskError(f"{path}: can't be written: {error.strerror}") from None
+    try:
+        yield temporary
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise DiskError(f"{path}: can't be written: {error}") from None
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask

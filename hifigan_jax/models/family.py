@@ -1,0 +1,60 @@
+"""What every generator family and every discriminator says of itself in a configuration. No jax here.
+
+The classes that `registry.py` lists derive from these. A class's fields are its keys in the flat JSON; its docstring and
+`ALSO_CALLED` serve messages. Modules are imported inside `build`, so that a wrong configuration is refused without jax.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from hifigan_jax.config.sections import ComputeDtype, Mel, Optimization, Real, Section
+
+if TYPE_CHECKING:
+    import flax.linen as nn
+
+StateDict = Mapping[str, Any]  # torch's names -> arrays
+
+
+class GeneratorConfig(Section):
+    """A generator family's keys."""
+
+    DEFAULT_LOSSES: ClassVar[Mapping[str, Any]] = {
+        "gan_loss": "least_squares",
+        "loss_weights": {"adversarial": 1.0, "feature_matching": 2.0, "mel": 45.0},
+    }
+    DEFAULT_DISCRIMINATORS: ClassVar[tuple[str, ...]] = ("mpd", "msd")
+    TORCH_KEY: ClassVar[str | None] = "generator"  # where the original's files keep the state_dict; None: they are one
+
+    def mel_problems(self, mel: Mel) -> Iterator[str]:
+        """Where these keys contradict the mel's."""
+        yield from ()
+
+    def build(
+        self, mel: Mel, *, folded: bool = False, compute_dtype: ComputeDtype = "float32", rematerialize: bool = False
+    ) -> "nn.Module":
+        """The generator's module; with `folded`, for parameters whose weight norm `layers.fold_norms` has folded."""
+        raise NotImplementedError
+
+    def params_of(self, state_dict: StateDict) -> dict[str, Any]:
+        """Our parameters with weight norm, numpy arrays, from a PyTorch state_dict. Raises CheckpointError."""
+        raise NotImplementedError
+
+    def state_dict_of(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The inverse of `params_of`, in the order of the original's parameters."""
+        raise NotImplementedError
+
+
+class DiscriminatorConfig(Section):
+    """A discriminator's keys. `discriminator_channel_mult` scales the channels of all of them."""
+
+    discriminator_channel_mult: Annotated[Real, Field(gt=0, le=16)] = 1.0
+
+    def training_problems(self, optimization: Optimization) -> Iterator[str]:
+        """Where these keys contradict those of training."""
+        yield from ()
+
+    def build(self, compute_dtype: ComputeDtype = "float32") -> "list[nn.Module]":
+        """Its sub-discriminators: modules audio [B, T] -> (score map, feature maps)."""
+        raise NotImplementedError

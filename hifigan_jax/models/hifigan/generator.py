@@ -1,0 +1,162 @@
+"""The HiFi-GAN generator (Kong et al. 2020, section 2.2): mel [B, F, M] -> audio [B, F * hop]."""
+
+import itertools
+import math
+import operator
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float
+
+from hifigan_jax.models.convolution import TILE
+from hifigan_jax.models.edges import WHOLE, Edges
+from hifigan_jax.models.generator import Conditions, Stage, receptive_field, run_stages
+from hifigan_jax.models.layers import Conv, ConvTranspose
+
+SLOPE = 0.1
+
+
+class ResBlock1(nn.Module):
+    """For each dilation d: x + conv_1(act(conv_d(act(x)))). Channels and length stay."""
+
+    kernel_size: int
+    dilations: tuple[int, ...]
+    folded: bool = False
+    compute_dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B T C"], edges: Edges = WHOLE) -> Float[Array, "B T C"]:
+        for i, dilation in enumerate(self.dilations):
+            options = dict(folded=self.folded, compute_dtype=self.compute_dtype)
+            conv = dict(features=x.shape[-1], kernel_size=self.kernel_size, **options)
+            y = Conv(**conv, dilation=dilation, name=f"convs1_{i}")(nn.leaky_relu(x, SLOPE))
+            y = Conv(**conv, name=f"convs2_{i}")(nn.leaky_relu(edges.zero(y), SLOPE))
+            x = x + edges.zero(y)
+        return x
+
+    @staticmethod
+    def reach(kernel_size: int, dilations: tuple[int, ...]) -> int:
+        """How many samples away, on each side, an input still moves an output."""
+        return sum((dilation + 1) * (kernel_size - 1) // 2 for dilation in dilations)
+
+
+class ResBlock2(nn.Module):
+    """For each dilation d: x + conv_d(act(x)). Channels and length stay."""
+
+    kernel_size: int
+    dilations: tuple[int, ...]
+    folded: bool = False
+    compute_dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B T C"], edges: Edges = WHOLE) -> Float[Array, "B T C"]:
+        for i, dilation in enumerate(self.dilations):
+            options = dict(folded=self.folded, compute_dtype=self.compute_dtype)
+            conv = Conv(x.shape[-1], self.kernel_size, dilation=dilation, **options, name=f"convs_{i}")
+            x = x + edges.zero(conv(nn.leaky_relu(x, SLOPE)))
+        return x
+
+    @staticmethod
+    def reach(kernel_size: int, dilations: tuple[int, ...]) -> int:
+        """How many samples away, on each side, an input still moves an output."""
+        return sum(dilation * (kernel_size - 1) // 2 for dilation in dilations)
+
+
+RESBLOCKS = {"1": ResBlock1, "2": ResBlock2}
+
+
+class ResidualUpsampling(nn.Module):
+    """Upsampling by transposed convolutions, each followed by the mean of residual blocks of several receptive fields.
+
+    What HiFi-GAN shares with families that end otherwise. The fields are the JSON's keys. With `folded`, it takes parameters that
+    went through `fold_norms`. Convolutions are computed in `compute_dtype` (None: as their inputs come), everything else in the
+    inputs' dtype. With `rematerialize`, a backward pass keeps what goes into each residual block and recomputes the rest.
+    """
+
+    num_mels: int
+    resblock: str
+    upsample_rates: tuple[int, ...]
+    upsample_kernel_sizes: tuple[int, ...]
+    upsample_initial_channel: int
+    resblock_kernel_sizes: tuple[int, ...]
+    resblock_dilation_sizes: tuple[tuple[int, ...], ...]
+    folded: bool = False
+    compute_dtype: DTypeLike | None = None
+    rematerialize: bool = False
+
+    def setup(self):
+        channels = [self.upsample_initial_channel // 2 ** (i + 1) for i in range(len(self.upsample_rates))]
+        ups = zip(channels, self.upsample_kernel_sizes, self.upsample_rates, strict=True)
+        blocks = list(zip(self.resblock_kernel_sizes, self.resblock_dilation_sizes, strict=True))
+        block = nn.remat(RESBLOCKS[self.resblock]) if self.rematerialize else RESBLOCKS[self.resblock]
+        self.conv_pre = Conv(self.upsample_initial_channel, 7, **self.layer_options)
+        self.ups = [ConvTranspose(*fields, **self.layer_options) for fields in ups]
+        self.resblocks = [block(*fields, **self.layer_options) for _ in channels for fields in blocks]
+
+    @property
+    def layer_options(self) -> dict[str, Any]:
+        """What every convolution is told."""
+        return dict(folded=self.folded, compute_dtype=self.compute_dtype)
+
+    def upsampling_stages(self) -> Iterator[Stage]:
+        """What happens to the mel until the last residual blocks."""
+        yield Stage(lambda x, _: self.conv_pre(x), stride=1, left_context=6, latency=3)
+        for i, up in enumerate(self.ups):
+            taps = -(-up.kernel_size // up.stride)
+            yield Stage(partial(self._upsampled, i), up.stride, taps - 1, latency=(up.kernel_size - up.stride + 1) // 2)
+            yield Stage(partial(self._mean_of_resblocks, i), stride=1, left_context=2 * self._reach, latency=self._reach)
+
+    def _upsampled(self, stage, x, _):
+        return self.ups[stage](nn.leaky_relu(x, SLOPE))
+
+    def _mean_of_resblocks(self, stage, x, edges):
+        count = len(self.resblock_kernel_sizes)
+        return sum(block(x, edges) for block in self.resblocks[stage * count : (stage + 1) * count]) / count
+
+    @property
+    def _reach(self) -> int:
+        blocks = zip(self.resblock_kernel_sizes, self.resblock_dilation_sizes, strict=True)
+        return max(RESBLOCKS[self.resblock].reach(*block) for block in blocks)
+
+    @property
+    def tile_frames(self) -> int:
+        """Stretches of frames that start at multiples of it are computed alike: on CPUs, the same sums in the same order."""
+        tile = TILE * math.lcm(*itertools.chain(*self.resblock_dilation_sizes))
+        rates = itertools.accumulate(self.upsample_rates, operator.mul)
+        return math.lcm(*(tile // math.gcd(tile, rate) for rate in rates))
+
+
+class HiFiGAN(ResidualUpsampling):
+    """HiFi-GAN: a convolution and a tanh make audio of the upsampled channels. Everything pads with zeros."""
+
+    shortest = 1
+
+    def setup(self):
+        super().setup()
+        self.conv_post = Conv(1, 7, **self.layer_options)
+
+    def __call__(self, conditions: Conditions, edges: Edges = WHOLE) -> Float[Array, "B T"]:
+        """Audio in (-1, 1), hop_size samples per frame; zero outside of the utterances."""
+        return run_stages(self.stages(), conditions, edges)
+
+    def stages(self) -> Iterator[Stage]:
+        """What happens to the mel, stage by stage, until its audio comes out."""
+        yield from self.upsampling_stages()
+        yield Stage(self._to_audio, stride=1, left_context=6, latency=3)
+
+    def _to_audio(self, x, edges):
+        # The slope is torch's default: the one place where the reference does not say 0.1.
+        return jnp.tanh(edges.zero(self.conv_post(nn.leaky_relu(x, 0.01))))
+
+    @property
+    def hop_size(self) -> int:
+        """Samples of audio per mel frame."""
+        return math.prod(self.upsample_rates)
+
+    @property
+    def receptive_field(self) -> int:
+        """Mel frames on each side."""
+        return receptive_field(self.bind({}).stages())

@@ -1,0 +1,152 @@
+import json
+
+import pytest
+
+from hifigan_jax.config import Config, load_config, model_differences, packaged_config, packaged_configs
+from hifigan_jax.config.files import known_keys
+from hifigan_jax.config.flat import ConfigError
+from hifigan_jax.errors import UsageError
+
+V1 = json.loads(packaged_config("config_v1").read_text(encoding="utf-8"))
+# What runs once resolved their configuration to, beside V1's keys.
+OLDER = {
+    "generator": "hifigan",
+    "discriminators": ["mpd", "msd"],
+    "mpd_periods": [2, 3, 5, 7, 11],
+    "discriminator_channel_mult": 1.0,
+    "compute_dtype": "float32",
+    "accumulation_steps": 1,
+    "rematerialize": False,
+    "weight_decay": 0.01,
+    "loss_weights": {"adversarial": 1.0, "feature_matching": 2.0, "mel": 45.0},
+    "adversarial_from_step": 0,
+    "input_wavs_dir": "/LJSpeech-1.1/wavs",
+    "input_training_file": None,
+    "input_validation_file": None,
+    "input_mels_dir": "/ft_dataset",
+    "fine_tuning": False,
+    "checkpoint_path": "cp_hifigan",
+    "training_epochs": 3100,
+    "max_steps": None,
+    "stdout_interval": 5,
+    "summary_interval": 100,
+    "validation_interval": 1000,
+    "checkpoint_interval": 5000,
+    "keep_checkpoints": 3,
+}
+
+
+def problems(content):
+    with pytest.raises(ConfigError) as caught:
+        Config.from_flat(content)
+    return [problem.text for problem in caught.value.problems]
+
+
+def test_every_key_goes_to_its_section():
+    config = Config.from_flat(V1 | OLDER | {"discriminator_channel_mult": 0.5})
+    assert config.generator.upsample_rates == (8, 8, 2, 2)
+    assert (config.mel.hop_size, config.mel.fmax) == (256, 8000)
+    assert config.discriminators["mpd"].mpd_periods == (2, 3, 5, 7, 11)
+    assert [section.discriminator_channel_mult for section in config.discriminators.values()] == [0.5, 0.5]
+    assert (config.losses.fmax_for_loss, config.losses.loss_weights["mel"]) == (None, 45)
+    assert (config.optimization.learning_rate, config.optimization.segment_size) == (2e-4, 8192)
+    assert config.data.input_wavs_dir == "/LJSpeech-1.1/wavs"
+    assert config.run.checkpoint_interval == 5000
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in packaged_configs().glob("*.json")))
+def test_a_flat_configuration_and_back_is_the_same(name):
+    config = load_config(packaged_config(name))
+    assert Config.from_flat(config.flat()) == config
+    assert Config.from_flat(json.loads(config.to_json())) == config
+    assert config.flat().keys() <= known_keys()
+
+
+def test_the_order_of_keys_means_nothing():
+    config = Config.from_flat(V1 | OLDER)
+    backwards = Config.from_flat(dict(reversed((V1 | OLDER).items())))
+    assert backwards == config
+    assert model_differences(backwards, config, discriminators=True) == []
+
+
+def test_the_order_of_discriminators_makes_no_other_model():
+    configs = [Config.from_flat(V1 | {"discriminators": names}) for names in (["mpd", "msd"], ["msd", "mpd"])]
+    assert model_differences(*configs, discriminators=True) == []
+
+
+def test_what_makes_another_model_is_told_with_both_values():
+    config = Config.from_flat(V1)
+    assert model_differences(config, config.replace({"seed": 7, "learning_rate": 0.1, "fmax_for_loss": 5000})) == []
+    other = config.replace({"upsample_initial_channel": 256, "fmin": 20, "mpd_periods": [2, 3], "discriminators": ["mpd"]})
+    of_generator = ["upsample_initial_channel 512 there, 256 here", "fmin 0.0 there, 20.0 here"]
+    assert model_differences(config, other) == of_generator
+    assert model_differences(config, other, discriminators=True) == [
+        "discriminators ['mpd', 'msd'] there, ['mpd'] here",
+        *of_generator,
+        "mpd_periods (2, 3, 5, 7, 11) there, (2, 3) here",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("discriminator_periods", "mpd_periods"),
+        ("sample_rate", "sampling_rate"),
+        ("hop_length", "hop_size"),
+        ("n_mel_channels", "num_mels"),
+        ("SEGMENT_SIZE", "segment_size"),
+        ("Sample_Rate", "sampling_rate"),
+        ("generater", "generator"),
+        ("upsample_rate", "upsample_rates"),
+    ],
+)
+def test_what_was_meant_by_an_unknown_key_is_told(key, meant):
+    assert problems(V1 | {key: 1}) == [f"unknown key {key!r}; did you mean {meant!r}?"]
+
+
+def test_every_hint_at_another_name_leads_to_a_key():
+    from hifigan_jax.config.flat import COMMON
+    from hifigan_jax.models.registry import DISCRIMINATORS, GENERATORS
+
+    sections = [*COMMON.values(), *GENERATORS.values(), *DISCRIMINATORS.values()]
+    foreign = {name: ours for section in sections for name, ours in section.ALSO_CALLED.items()}
+    assert foreign.keys().isdisjoint(known_keys())
+    assert set(foreign.values()) <= known_keys()
+    assert all(name == name.lower() for name in foreign)
+
+
+def test_an_older_run_s_defaults_of_a_discriminator_it_does_not_have_decide_nothing():
+    config = Config.from_flat(V1 | OLDER | {"discriminators": ["msd"]})
+    assert [*config.discriminators] == ["msd"]
+    assert "mpd_periods" not in config.flat()
+
+
+def test_other_values_of_a_discriminator_that_is_not_chosen_are_refused():
+    assert problems(V1 | OLDER | {"discriminators": ["msd"], "mpd_periods": [2, 3]}) == [
+        "key 'mpd_periods' belongs to the discriminator 'mpd', which this configuration doesn't choose: remove it"
+    ]
+
+
+def test_a_discriminator_is_chosen_once():
+    assert problems(V1 | {"discriminators": ["mpd", "msd", "mpd"]}) == ["discriminators: 'mpd' is named twice"]
+
+
+def test_problems_of_one_key_come_before_those_of_several_and_each_once():
+    content = V1 | {"win_size": 2048, "discriminator_channel_mult": 17, "sed": 1}
+    unknown, value, together = problems(content)
+    assert unknown == "unknown key 'sed'; did you mean 'seed'?"
+    assert value == "discriminator_channel_mult: input should be less than or equal to 16, not 17"
+    assert together == "win_size 2048 is larger than n_fft 1024: make it at most n_fft"
+
+
+def test_a_replaced_value_is_validated():
+    config = Config.from_flat(V1)
+    assert config.replace({"mpd_periods": [2, 3]}).discriminators["mpd"].mpd_periods == (2, 3)
+    assert config.replace({"mpd_periods": [2, 3]}).mel == config.mel
+    for changes, problem in (
+        ({"hop_size": 128}, "upsample_rates multiply to 256, but hop_size is 128"),
+        ({"hop_sise": 128}, "unknown key 'hop_sise'; did you mean 'hop_size'?"),
+        ({"seed": "7"}, "seed: "),
+    ):
+        with pytest.raises(UsageError, match=problem):
+            config.replace(changes)

@@ -1,0 +1,64 @@
+import os
+import pathlib
+
+import pytest
+
+from hifigan_jax.errors import DiskError
+from hifigan_jax.files import atomic_write
+
+
+def write(path, text="new"):
+    with atomic_write(path) as temporary:
+        pathlib.Path(temporary).write_text(text)
+
+
+def test_a_file_appears_only_when_it_is_whole(tmp_path):
+    path = tmp_path / "a.txt"
+    with atomic_write(path) as temporary:
+        pathlib.Path(temporary).write_text("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("raised", "seen"),
+    [(OSError(28, "No space left"), DiskError), (KeyboardInterrupt(), KeyboardInterrupt), (KeyError(), KeyError)],
+)
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, raised, seen):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def interrupted():
+        with atomic_write(path) as temporary:
+            pathlib.Path(temporary).write_text("half")
+            raise raised
+
+    with pytest.raises(seen):
+        interrupted()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_missing_folders_are_made(tmp_path):
+    write(tmp_path / "new" / "folder" / "a.txt")
+    assert (tmp_path / "new" / "folder" / "a.txt").read_text() == "new"
+
+
+def test_the_umask_decides_who_may_read(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write(tmp_path / "a.txt")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
+
+
+def test_what_is_in_the_way_is_a_disk_error_and_stays(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "taken").mkdir()
+    for path in (tmp_path / "file" / "a.txt", tmp_path / "taken", tmp_path / ("a" * 300)):
+        with pytest.raises(DiskError) as caught:
+            write(path)
+        assert str(caught.value).startswith(f"{path}: can't be written: ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken"]

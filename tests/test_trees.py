@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+
+from hifigan_jax import trees
+
+TREE = {"conv_pre": {"kernel": np.zeros((7, 80, 4)), "bias": np.zeros(4)}, "gain": np.zeros(())}
+
+
+def test_leaves_are_named_by_their_paths():
+    leaves = trees.named_leaves(TREE)
+    assert leaves.keys() == {"conv_pre/kernel", "conv_pre/bias", "gain"}
+    assert leaves["conv_pre/kernel"] is TREE["conv_pre"]["kernel"]
+    assert trees.named_leaves([TREE["gain"], (TREE["gain"],)]).keys() == {"0", "1/0"}
+
+
+def test_shapes_are_told_in_words():
+    assert trees.shapes(TREE) == {"conv_pre/kernel": "[7, 80, 4]", "conv_pre/bias": "[4]", "gain": "[]"}
+
+
+@pytest.mark.parametrize(
+    ("tree", "difference"),
+    [
+        (TREE, None),
+        (TREE | {"gain": np.ones((), np.float32)}, None),  # values and dtypes are no shapes
+        (TREE | {"gain": np.zeros(1)}, "gain is [1], expected []"),
+        (TREE | {"more": np.zeros(2)}, "more is [2], expected none"),
+        ({"gain": TREE["gain"]}, "conv_pre/bias is missing, expected [4]"),
+        ({"gain": np.zeros(1)}, "conv_pre/bias is missing, expected [4]"),  # the first of several
+    ],
+)
+def test_the_first_difference_of_shapes_is_told(tree, difference):
+    assert trees.shape_difference(tree, TREE) == difference
