@@ -24,4 +24,5 @@ class Convention(NamedTuple):
 
 CONVENTIONS = {
     "hifigan": Convention("e", 1e-5, 1e-9, "jik876/hifi-gan meldataset.py"),
+    "melgan": Convention("10", 1e-5, 0.0, "descriptinc/melgan-neurips mel2wav/modules.py"),
 }

@@ -39,6 +39,8 @@ def convert(source: str | Path, target: Path, config: str | Path | None = None) 
 
 
 def _to_reference(generator: Generator, step: Path, target: Path) -> list[Path]:
+    if names := generator.config.generator.TORCH_FILES:
+        return _to_pair(generator, step, target / names[0], target / names[1])
     if (step / checkpoint.TRAINING).is_dir():
         parts = {name: checkpoint.restore(step, name) for name in (checkpoint.GENERATOR, checkpoint.TRAINING)}
         written = [*write_reference_state(target, from_parts(parts, state_shapes(generator.config)), generator.config)]
@@ -47,6 +49,20 @@ def _to_reference(generator: Generator, step: Path, target: Path) -> list[Path]:
         _write_generator(written[0], generator)
     save_config(generator.config, target / "config.json")
     return [*written, target / "config.json"]
+
+
+def _to_pair(generator: Generator, step: Path, generator_file: Path, discriminator_file: Path) -> list[Path]:
+    """The weights of both networks; the families whose files come in pairs keep their optimizers in further ones."""
+    written = [generator_file]
+    _write_generator(generator_file, generator)
+    if (step / checkpoint.TRAINING).is_dir() and len(generator.config.discriminators) == 1:
+        (section,) = generator.config.discriminators.values()
+        leaves = traverse_util.unflatten_dict(checkpoint.restore(step, checkpoint.TRAINING), sep="/")
+        write_torch_file(discriminator_file, section.state_dict_of(leaves["discriminator"]["params"]))
+        written.append(discriminator_file)
+    config = generator_file.with_name("config.json")
+    save_config(generator.config, config)
+    return [*written, config]
 
 
 def _run_from_reference(generator: Generator, pair: tuple[Path, Path], target: Path) -> list[Path]:

@@ -71,6 +71,22 @@ def _from_step(folder: Path, config: str | Path | None) -> Generator:
     return Generator(resolved, params, str(folder))
 
 
+def paired_discriminator(source: Path, config: Config) -> dict[str, Any] | None:
+    """The discriminator's parameters beside a family's generator file, where the family's files come in pairs.
+
+    Raises CheckpointError for a file that holds none.
+    """
+    names = config.generator.TORCH_FILES
+    beside = names and source.with_name(names[1])
+    if not names or source.name != names[0] or not beside.is_file() or len(config.discriminators) != 1:
+        return None
+    (section,) = config.discriminators.values()
+    try:
+        return jax.tree.map(lambda leaf: leaf.astype("float32"), section.params_of(read_torch_file(beside)))
+    except CheckpointError as error:
+        raise CheckpointError(f"{beside}: {error}") from None
+
+
 def _from_file(path: Path, config: str | Path | None) -> Generator:
     state_dict, embedded = read_safetensors(path) if is_safetensors(path) else (_generator_in(path), None)
     if config is None and embedded is not None:
@@ -88,7 +104,7 @@ def _from_file(path: Path, config: str | Path | None) -> Generator:
 
 
 def _params(state_dict: Any, config: Config) -> dict[str, Any]:
-    return jax.tree.map(lambda leaf: leaf.astype("float32"), config.generator.params_of(state_dict))
+    return jax.tree.map(lambda leaf: leaf.astype("float32"), config.generator.params_of(state_dict, config.mel))
 
 
 def _generator_in(path: Path) -> Any:

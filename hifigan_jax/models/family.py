@@ -26,6 +26,8 @@ class GeneratorConfig(Section):
     }
     DEFAULT_DISCRIMINATORS: ClassVar[tuple[str, ...]] = ("mpd", "msd")
     TORCH_KEY: ClassVar[str | None] = "generator"  # where the original's files keep the state_dict; None: they are one
+    # The original's files of a generator and of its discriminators, where they are not the reference's g_* and do_*.
+    TORCH_FILES: ClassVar[tuple[str, str] | None] = None
 
     def mel_problems(self, mel: Mel) -> Iterator[str]:
         """Where these keys contradict the mel's."""
@@ -37,7 +39,7 @@ class GeneratorConfig(Section):
         """The generator's module; with `folded`, for parameters whose weight norm `layers.fold_norms` has folded."""
         raise NotImplementedError
 
-    def params_of(self, state_dict: StateDict) -> dict[str, Any]:
+    def params_of(self, state_dict: StateDict, mel: Mel) -> dict[str, Any]:
         """Our parameters with weight norm, numpy arrays, from a PyTorch state_dict. Raises CheckpointError."""
         raise NotImplementedError
 
@@ -57,4 +59,12 @@ class DiscriminatorConfig(Section):
 
     def build(self, compute_dtype: ComputeDtype = "float32") -> "list[nn.Module]":
         """Its sub-discriminators: modules audio [B, T] -> (score map, feature maps)."""
+        raise NotImplementedError
+
+    def params_of(self, state_dict: StateDict) -> dict[str, Any]:
+        """Our parameters from the state_dict of a family's second TORCH_FILES. Raises CheckpointError."""
+        raise NotImplementedError
+
+    def state_dict_of(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The inverse of `params_of`, in the order of the original's parameters."""
         raise NotImplementedError

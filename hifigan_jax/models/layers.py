@@ -58,6 +58,7 @@ class Conv(nn.Module):
     stride: int = 1
     dilation: int = 1
     groups: int = 1
+    padding: int | None = None  # zeros on each side; None: as many as keep the length where stride is 1
     folded: bool = False
     compute_dtype: DTypeLike | None = None
 
@@ -68,7 +69,7 @@ class Conv(nn.Module):
         shape = (self.kernel_size, x.shape[-1] // self.groups, self.features)
         initialise = uniform(fan_in=shape[0] * shape[1])
         kernel = _normed_kernel(self, initialise, shape)
-        padding = self.dilation * (self.kernel_size - 1) // 2
+        padding = self.dilation * (self.kernel_size - 1) // 2 if self.padding is None else self.padding
         options = dict(stride=self.stride, padding=padding, dilation=self.dilation, groups=self.groups)
         y = computed_in(self.compute_dtype, conv1d, x, kernel, **options)
         return y + self.param("bias", initialise, (self.features,))[None, None]

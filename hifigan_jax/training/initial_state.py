@@ -14,7 +14,7 @@ from hifigan_jax import checkpoint
 from hifigan_jax.config import Config
 from hifigan_jax.config.flat import model_differences
 from hifigan_jax.errors import CheckpointError
-from hifigan_jax.loading import Generator, load_generator
+from hifigan_jax.loading import Generator, load_generator, paired_discriminator
 from hifigan_jax.models.discriminators.torch_names import discriminator_variables
 from hifigan_jax.training.reference import read_reference_state, state_shapes
 from hifigan_jax.training.setup import placed_first_state
@@ -99,7 +99,7 @@ class InitialState(NamedTuple):
         return state, Position(0, 0, 0)
 
     def _with_discriminator_of(self, given: Generator, state: TrainState) -> TrainState:
-        variables = _discriminator_beside(Path(given.source))
+        variables = _discriminator_beside(Path(given.source), given.config)
         of_state = {"params": state.discriminator.params, "spectral": state.spectral}
         others = given.config.discriminators != self.config.discriminators  # their shapes may be the same
         if variables is None or others or shape_difference(variables, of_state):
@@ -128,7 +128,7 @@ class InitialState(NamedTuple):
         return state._replace(step=place[0], epoch=place[1], batch_in_epoch=place[2]), at
 
 
-def _discriminator_beside(source: Path) -> dict[str, Any] | None:
+def _discriminator_beside(source: Path, config: Config) -> dict[str, Any] | None:
     """{"params", "spectral"} of the discriminators that were saved with a generator, where there are any."""
     if (source / checkpoint.TRAINING).is_dir():
         leaves = traverse_util.unflatten_dict(checkpoint.restore(source, checkpoint.TRAINING), sep="/")
@@ -139,4 +139,6 @@ def _discriminator_beside(source: Path) -> dict[str, Any] | None:
             return discriminator_variables(content["mpd"], content["msd"])
         except (CheckpointError, KeyError, TypeError, AttributeError, ValueError) as error:
             raise CheckpointError(f"{beside}: holds no discriminators of the reference ({error})") from None
+    if (params := paired_discriminator(source, config)) is not None:
+        return {"params": params, "spectral": {}}
     return None

@@ -47,8 +47,8 @@ def layer_and_leaf(name: str) -> tuple[str, str]:
     raise CheckpointError(f"unknown tensor name {name}")
 
 
-def generator_params_of(state_dict: StateDict, path_of: Callable[[str], Path]) -> dict[str, Any]:
-    """A generator's tree of (v, g, bias); `path_of` says where a layer of their name lies.
+def params_of(state_dict: StateDict, path_of: Callable[[str], Path]) -> dict[str, Any]:
+    """A tree of (v, g, bias); `path_of` says where a layer of their name lies.
 
     Accepts either spelling of weight norm and files whose weight norm was removed (v = kernel, g = its norm). Raises
     CheckpointError for tensors that are out of place.
@@ -60,7 +60,7 @@ def generator_params_of(state_dict: StateDict, path_of: Callable[[str], Path]) -
         try:
             descend(params, path)[leaf] = our_tensor(leaf, value, path[0].startswith("ups_"))
         except ValueError:
-            raise CheckpointError(f"{name}: a tensor of shape {value.shape} is out of place in a generator") from None
+            raise CheckpointError(f"{name}: a tensor of shape {value.shape} is out of place") from None
     return _with_norms(params)
 
 

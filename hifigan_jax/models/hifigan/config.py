@@ -60,7 +60,7 @@ class HiFiGANConfig(ResidualUpsamplingConfig):
         options = dict(folded=folded, compute_dtype=COMPUTE_DTYPES[compute_dtype], rematerialize=rematerialize)
         return HiFiGAN(mel.num_mels, **dict(self), **options)
 
-    def params_of(self, state_dict: StateDict) -> dict[str, Any]:
+    def params_of(self, state_dict: StateDict, mel: Mel) -> dict[str, Any]:
         """Parameters from the reference's state_dict."""
         from hifigan_jax.models.hifigan.torch_names import generator_params
 

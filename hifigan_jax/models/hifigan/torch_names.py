@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hifigan_jax.errors import CheckpointError
-from hifigan_jax.weights.state_dicts import Path, checked, generator_params_of, layer_paths, state_dict_of
+from hifigan_jax.weights.state_dicts import Path, checked, params_of, layer_paths, state_dict_of
 
 # In the reference's modules, parts stand in this order.
 _PARTS = ("conv_pre", "ups", "resblocks", "mpd", "msd", "convs", "convs1", "convs2", "conv_post")
@@ -21,7 +21,7 @@ def generator_params(state_dict: Any) -> dict[str, Any]:
     state_dict = checked(state_dict)
     if "conv_pre.bias" not in state_dict or "conv_post.bias" not in state_dict:
         raise CheckpointError("no HiFi-GAN generator: its state_dict has no conv_pre and conv_post")
-    return generator_params_of(state_dict, path_of)
+    return params_of(state_dict, path_of)
 
 
 def generator_state_dict(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
