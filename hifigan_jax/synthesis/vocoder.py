@@ -256,7 +256,8 @@ class Vocoder:
         context = self._generator.receptive_field
         beyond = -(-(self.settings.n_fft - self.hop_size) // self.hop_size)  # a span's samples reach beyond its frames
         step = self._generator.tile_frames if self._platform.aligned_spans else 1
-        return {"context": context, "gap": max(context, beyond), "step": step}
+        padded = 2 * (self._generator.shortest - 1)  # frames, at most, that a layer pads on both sides together
+        return {"context": context, "gap": max(context, beyond, padded), "step": step}
 
     def _window_size(self, alone: int | None) -> int:
         """Frames of a window: those of an utterance that is alone, if it is not too long."""
