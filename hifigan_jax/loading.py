@@ -23,6 +23,7 @@ from hifigan_jax.weights.torch_file import read_torch_file
 
 logger = logging.getLogger(__name__)
 
+ENVELOPES = ("generator", "model_g")  # under which PyTorch programs keep a generator's state_dict in a checkpoint
 
 class Generator(NamedTuple):
     """A trained generator: its configuration and its parameters with weight norm, as numpy arrays."""
@@ -111,7 +112,8 @@ def _generator_in(path: Path) -> Any:
     content = read_torch_file(path)
     if isinstance(content, dict) and ("mpd" in content or "msd" in content):
         raise CheckpointError(f"{path}: holds discriminators and optimizers: give the g_* file of the same step")
-    return content["generator"] if isinstance(content, dict) and "generator" in content else content
+    key = next((key for key in ENVELOPES if isinstance(content, dict) and key in content), None)
+    return content if key is None else content[key]
 
 
 def _config_beside(path: Path) -> Path | None:
