@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hifigan_jax.errors import CheckpointError
-from hifigan_jax.weights.state_dicts import Path, checked, params_of, layer_paths, state_dict_of
+from hifigan_jax.weights.state_dicts import Path, checked, layer_paths, params_of, state_dict_of
 
 # In the reference's modules, parts stand in this order.
 _PARTS = ("conv_pre", "ups", "resblocks", "mpd", "msd", "convs", "convs1", "convs2", "conv_post")
