@@ -9,12 +9,15 @@ from hifigan_jax.models.discriminators.period.config import PeriodDiscriminatorC
 from hifigan_jax.models.discriminators.scale.config import ScaleDiscriminatorConfig
 from hifigan_jax.models.family import DiscriminatorConfig, GeneratorConfig
 from hifigan_jax.models.hifigan.config import HiFiGANConfig
+from hifigan_jax.models.melgan.config import MelGANConfig, MelGANDiscriminatorConfig
 
 GENERATORS: dict[str, type[GeneratorConfig]] = {
     "hifigan": HiFiGANConfig,
+    "melgan": MelGANConfig,
 }
 
 DISCRIMINATORS: dict[str, type[DiscriminatorConfig]] = {
     "mpd": PeriodDiscriminatorConfig,
     "msd": ScaleDiscriminatorConfig,
+    "melgan": MelGANDiscriminatorConfig,
 }

@@ -1,0 +1,104 @@
+"""The MelGAN generator (Kumar et al. 2019, section 2.1): mel [B, F, M] -> audio [B, F * hop], reflected at its edges."""
+
+import itertools
+import math
+import operator
+from collections.abc import Iterator
+from functools import partial
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float
+
+from hifigan_jax.models.edges import WHOLE, Edges
+from hifigan_jax.models.generator import Conditions, Stage, receptive_field, run_stages
+from hifigan_jax.models.layers import Conv, ConvTranspose
+
+SLOPE = 0.2
+
+
+class ResidualLayer(nn.Module):
+    """shortcut(x) + pointwise(act(dilated(act(x)))), where the dilated convolution sees x reflected. Channels and length stay."""
+
+    dilation: int
+    folded: bool = False
+    compute_dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B T C"], edges: Edges = WHOLE) -> Float[Array, "B T C"]:
+        options = dict(features=x.shape[-1], folded=self.folded, compute_dtype=self.compute_dtype)
+        y = edges.pad(nn.leaky_relu(x, SLOPE), self.dilation, self.dilation, "reflect")
+        y = Conv(kernel_size=3, dilation=self.dilation, padding=0, name="dilated", **options)(y)
+        y = Conv(kernel_size=1, name="pointwise", **options)(nn.leaky_relu(y, SLOPE))
+        return Conv(kernel_size=1, name="shortcut", **options)(x) + y
+
+
+class MelGAN(nn.Module):
+    """Transposed convolutions, each followed by residual layers with dilations 1, 3, 9, ...
+
+    The fields are the JSON's keys. With `folded`, it takes parameters that went through `fold_norms`. With `rematerialize`, a
+    backward pass keeps what goes into each residual layer and recomputes the rest.
+    """
+
+    num_mels: int
+    upsample_rates: tuple[int, ...]
+    upsample_initial_channel: int
+    residual_layers: int
+    folded: bool = False
+    compute_dtype: DTypeLike | None = None
+    rematerialize: bool = False
+
+    tile_frames = 1
+
+    def setup(self):
+        options = dict(folded=self.folded, compute_dtype=self.compute_dtype)
+        layer = nn.remat(ResidualLayer) if self.rematerialize else ResidualLayer
+        stages = list(enumerate(self.upsample_rates))
+        self.conv_pre = Conv(self.upsample_initial_channel, 7, padding=0, **options)
+        self.ups = [ConvTranspose(self.upsample_initial_channel // 2 ** (i + 1), 2 * r, r, **options) for i, r in stages]
+        self.residuals = [layer(dilation, **options) for _ in stages for dilation in self._dilations]
+        self.conv_post = Conv(1, 7, padding=0, **options)
+
+    def __call__(self, conditions: Conditions, edges: Edges = WHOLE) -> Float[Array, "B T"]:
+        """Audio in (-1, 1), hop_size samples per frame."""
+        return run_stages(self.stages(), conditions, edges)
+
+    def stages(self) -> Iterator[Stage]:
+        """What happens to the mel, stage by stage, until its audio comes out."""
+        reach = sum(self._dilations)
+        yield Stage(lambda x, edges: self.conv_pre(edges.pad(x, 3, 3, "reflect")), stride=1, left_context=6, latency=3)
+        for i, rate in enumerate(self.upsample_rates):
+            yield Stage(partial(self._upsampled, i), rate, left_context=1, latency=(rate + 1) // 2)
+            yield Stage(partial(self._through_residual_layers, i), 1, left_context=2 * reach, latency=reach)
+        yield Stage(self._to_audio, stride=1, left_context=6, latency=3)
+
+    def _upsampled(self, stage, x, _):
+        return self.ups[stage](nn.leaky_relu(x, SLOPE))
+
+    def _through_residual_layers(self, stage, x, edges):
+        for layer in self.residuals[stage * self.residual_layers : (stage + 1) * self.residual_layers]:
+            x = layer(x, edges)
+        return x
+
+    def _to_audio(self, x, edges):
+        return jnp.tanh(self.conv_post(edges.pad(nn.leaky_relu(x, SLOPE), 3, 3, "reflect")))
+
+    @property
+    def _dilations(self) -> tuple[int, ...]:
+        return tuple(3**i for i in range(self.residual_layers))
+
+    @property
+    def shortest(self) -> int:
+        """The fewest frames whose reflection is defined in every layer: one position more than it pads."""
+        rates = itertools.accumulate(self.upsample_rates, operator.mul)
+        return max(4, *(max(self._dilations) // rate + 1 for rate in rates))
+
+    @property
+    def hop_size(self) -> int:
+        """Samples of audio per mel frame."""
+        return math.prod(self.upsample_rates)
+
+    @property
+    def receptive_field(self) -> int:
+        """Mel frames on each side."""
+        return receptive_field(self.bind({}).stages())
