@@ -9,11 +9,13 @@ from hifigan_jax.models.discriminators.period.config import PeriodDiscriminatorC
 from hifigan_jax.models.discriminators.scale.config import ScaleDiscriminatorConfig
 from hifigan_jax.models.family import DiscriminatorConfig, GeneratorConfig
 from hifigan_jax.models.hifigan.config import HiFiGANConfig
+from hifigan_jax.models.istftnet.config import ISTFTNetConfig
 from hifigan_jax.models.melgan.config import MelGANConfig, MelGANDiscriminatorConfig
 
 GENERATORS: dict[str, type[GeneratorConfig]] = {
     "hifigan": HiFiGANConfig,
     "melgan": MelGANConfig,
+    "istftnet": ISTFTNetConfig,
 }
 
 DISCRIMINATORS: dict[str, type[DiscriminatorConfig]] = {
