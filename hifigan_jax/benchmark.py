@@ -4,6 +4,7 @@ import importlib.metadata
 import platform
 import resource
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -80,6 +81,17 @@ def about(devices: Sequence[jax.Device]) -> str:
     kind = devices[0].device_kind if devices[0].platform != "cpu" else processor()
     versions = ", ".join(f"{library} {importlib.metadata.version(library)}" for library in ("jax", "jaxlib", "flax"))
     return f"{len(devices)} x {kind}, Python {platform.python_version()}, {versions}"
+
+
+def provenance(script: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """What produced a file of results: command, commit, date, processor, versions."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    return {
+        "command": " ".join(["python", script, *arguments]),
+        "commit": commit or None,
+        "date": time.strftime("%Y-%m-%d"),
+        "about": about(jax.devices()),
+    }
 
 
 def random_params(config: Config) -> Any:
