@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 ENVELOPES = ("generator", "model_g")  # under which PyTorch programs keep a generator's state_dict in a checkpoint
 
+
 class Generator(NamedTuple):
     """A trained generator: its configuration and its parameters with weight norm, as numpy arrays."""
 
