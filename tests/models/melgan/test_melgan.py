@@ -10,14 +10,20 @@ import numpy as np
 import pytest
 from weights import filled
 
+from hifigan_jax import checkpoint
 from hifigan_jax.config import load_config, packaged_config
+from hifigan_jax.convert import convert
 from hifigan_jax.errors import CheckpointError
+from hifigan_jax.loading import load_generator, paired_discriminator
 from hifigan_jax.losses import GAN_LOSSES
 from hifigan_jax.models.generator import Conditions
 from hifigan_jax.models.layers import fold_norms
 from hifigan_jax.models.melgan.discriminator import average_pool
+from hifigan_jax.training.reference import state_shapes
 from hifigan_jax.training.setup import discriminator_of, generator_of
+from hifigan_jax.training.state import to_parts
 from hifigan_jax.trees import shape_difference
+from hifigan_jax.weights.torch_file import read_torch_file
 
 GOLDEN = pathlib.Path(__file__).parent / "golden.npz"
 MELS = {  # log10 and natural-log mels
@@ -137,3 +143,20 @@ def test_hinge_losses_by_hand():
     loss = GAN_LOSSES["hinge"]
     assert loss.discriminator(real, fake) == pytest.approx((0 + 0.5) / 2 + (0 + 1) / 2)
     assert loss.generator(fake) == pytest.approx(1.0)
+
+
+def test_both_networks_of_a_run_go_to_the_original_s_files_and_back(config, tmp_path, rng):
+    small = {"upsample_initial_channel": 16, "melgan_channels": 4, "melgan_scales": 2, "melgan_downsamplings": 2}
+    config = config.replace(small)
+    state = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(leaf.dtype), state_shapes(config))
+    checkpoint.save(tmp_path / "run", 1, to_parts(state), config, {}, keep=1)
+    written = convert(tmp_path / "run", tmp_path / "pair")
+    assert sorted(path.name for path in written) == ["config.json", "netD.pt", "netG.pt"]
+    bare = read_torch_file(tmp_path / "pair" / "netG.pt")
+    assert "model.1.weight_v" in bare  # no envelope, as the original loads it
+    found = load_generator(tmp_path / "pair" / "netG.pt")
+    jax.tree.map(np.testing.assert_array_equal, found.params, state.generator.params)
+    discriminator = paired_discriminator(tmp_path / "pair" / "netG.pt", found.config)
+    jax.tree.map(np.testing.assert_array_equal, discriminator, state.discriminator.params)
+    (tmp_path / "pair" / "netD.pt").rename(tmp_path / "pair" / "other.pt")
+    assert paired_discriminator(tmp_path / "pair" / "netG.pt", found.config) is None
