@@ -7,12 +7,14 @@ from flax import traverse_util
 from hifigan_jax import checkpoint
 from hifigan_jax.config import save_config
 from hifigan_jax.errors import UsageError
-from hifigan_jax.loading import Generator, load_generator
+from hifigan_jax.loading import Generator, load_generator, paired_section
 from hifigan_jax.training.reference import read_reference_state, state_shapes, write_reference_state
 from hifigan_jax.training.state import from_parts, to_parts
 from hifigan_jax.weights.reference_run import discriminator_file
 from hifigan_jax.weights.safetensors_file import write_safetensors
 from hifigan_jax.weights.torch_writer import write_torch_file
+
+IN_REFERENCE = ("mpd", "msd")  # the discriminators that a do_* file of the reference holds
 
 
 def convert(source: str | Path, target: Path, config: str | Path | None = None) -> list[Path]:
@@ -41,6 +43,8 @@ def convert(source: str | Path, target: Path, config: str | Path | None = None) 
 def _to_reference(generator: Generator, step: Path, target: Path) -> list[Path]:
     if names := generator.config.generator.TORCH_FILES:
         return _to_pair(generator, step, target / names[0], target / names[1])
+    if others := sorted(generator.config.discriminators.keys() - set(IN_REFERENCE)):
+        raise UsageError(f"{step}: do_* files hold no {', '.join(others)}: convert the generator alone, to a .pth file")
     if (step / checkpoint.TRAINING).is_dir():
         parts = {name: checkpoint.restore(step, name) for name in (checkpoint.GENERATOR, checkpoint.TRAINING)}
         written = [*write_reference_state(target, from_parts(parts, state_shapes(generator.config)), generator.config)]
@@ -55,8 +59,8 @@ def _to_pair(generator: Generator, step: Path, generator_file: Path, discriminat
     """The weights of both networks; the families whose files come in pairs keep their optimizers in further ones."""
     written = [generator_file]
     _write_generator(generator_file, generator)
-    if (step / checkpoint.TRAINING).is_dir() and len(generator.config.discriminators) == 1:
-        (section,) = generator.config.discriminators.values()
+    section = paired_section(generator.config)
+    if (step / checkpoint.TRAINING).is_dir() and section is not None:
         leaves = traverse_util.unflatten_dict(checkpoint.restore(step, checkpoint.TRAINING), sep="/")
         write_torch_file(discriminator_file, section.state_dict_of(leaves["discriminator"]["params"]))
         written.append(discriminator_file)

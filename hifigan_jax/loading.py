@@ -15,6 +15,7 @@ from flax import traverse_util
 from hifigan_jax import checkpoint
 from hifigan_jax.config import Config, load_config, packaged_config, packaged_configs, parse_config
 from hifigan_jax.errors import CheckpointError
+from hifigan_jax.models.family import DiscriminatorConfig
 from hifigan_jax.models.generator import Conditions
 from hifigan_jax.trees import shape_difference
 from hifigan_jax.weights.pretrained import PRETRAINED, pretrained_file
@@ -73,16 +74,21 @@ def _from_step(folder: Path, config: str | Path | None) -> Generator:
     return Generator(resolved, params, str(folder))
 
 
+def paired_section(config: Config) -> DiscriminatorConfig | None:
+    """The discriminator that a family's files in pairs hold: its default one, if the configuration has that and no other."""
+    default = tuple(config.discriminators) == config.generator.DEFAULT_DISCRIMINATORS
+    return next(iter(config.discriminators.values())) if default else None
+
+
 def paired_discriminator(source: Path, config: Config) -> dict[str, Any] | None:
     """The discriminator's parameters beside a family's generator file, where the family's files come in pairs.
 
     Raises CheckpointError for a file that holds none.
     """
-    names = config.generator.TORCH_FILES
+    names, section = config.generator.TORCH_FILES, paired_section(config)
     beside = names and source.with_name(names[1])
-    if not names or source.name != names[0] or not beside.is_file() or len(config.discriminators) != 1:
+    if not names or section is None or source.name != names[0] or not beside.is_file():
         return None
-    (section,) = config.discriminators.values()
     try:
         return jax.tree.map(lambda leaf: leaf.astype("float32"), section.params_of(read_torch_file(beside)))
     except CheckpointError as error:

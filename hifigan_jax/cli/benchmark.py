@@ -2,14 +2,14 @@
 
 import argparse
 import json
-import os
 from functools import partial
 from pathlib import Path
 
 from hifigan_jax import runtime
 from hifigan_jax.cli.options import add_compute_dtype, add_set
 from hifigan_jax.config import load_config
-from hifigan_jax.errors import DiskError, UsageError
+from hifigan_jax.errors import UsageError
+from hifigan_jax.files import atomic_write
 
 
 def parser(name: str | None = None) -> argparse.ArgumentParser:
@@ -68,10 +68,8 @@ def main(options: argparse.Namespace) -> int:
         print(_line(row, config, training, peak), flush=True)
     if options.json:
         content = {"about": benchmark.about(devices), "peak_flops": peak, "config": config.flat(), "rows": rows}
-        try:
-            options.json.write_text(json.dumps(content, indent=1) + os.linesep, encoding="utf-8")
-        except OSError as error:
-            raise DiskError(f"{options.json}: can't be written: {error.strerror}") from None
+        with atomic_write(options.json) as temporary:
+            Path(temporary).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from hifigan_jax import runtime
 from hifigan_jax.config import load_config, packaged_config
-from hifigan_jax.errors import DataError
+from hifigan_jax.errors import DataError, UsageError
 from hifigan_jax.models.generator import Conditions
+from hifigan_jax.models.hifigan.generator import HiFiGAN
 from hifigan_jax.synthesis import Vocoder
 from hifigan_jax.synthesis.streaming import CHUNK_SIZES
 from hifigan_jax.training.setup import generator_of
@@ -149,3 +150,9 @@ def test_what_is_no_mel_ends_a_stream_in_one_line(chunk, vocoder, mel):
     assert next(pieces).size
     with pytest.raises(DataError, match="^a mel "):
         list(pieces)
+
+
+def test_a_generator_without_stages_is_not_streamed(vocoder, mel, monkeypatch):
+    monkeypatch.delattr(HiFiGAN, "stages")
+    with pytest.raises(UsageError, match=r"HiFiGAN can't be streamed: use decode"):
+        vocoder.stream([mel])

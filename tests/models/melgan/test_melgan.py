@@ -13,7 +13,7 @@ from weights import filled
 from hifigan_jax import checkpoint
 from hifigan_jax.config import load_config, packaged_config
 from hifigan_jax.convert import convert
-from hifigan_jax.errors import CheckpointError
+from hifigan_jax.errors import CheckpointError, UsageError
 from hifigan_jax.loading import load_generator, paired_discriminator
 from hifigan_jax.losses import GAN_LOSSES
 from hifigan_jax.models.generator import Conditions
@@ -22,7 +22,7 @@ from hifigan_jax.models.melgan.discriminator import average_pool
 from hifigan_jax.training.reference import state_shapes
 from hifigan_jax.training.setup import discriminator_of, generator_of
 from hifigan_jax.training.state import to_parts
-from hifigan_jax.trees import shape_difference
+from hifigan_jax.trees import named_leaves, shape_difference
 from hifigan_jax.weights.torch_file import read_torch_file
 
 GOLDEN = pathlib.Path(__file__).parent / "golden.npz"
@@ -160,3 +160,15 @@ def test_both_networks_of_a_run_go_to_the_original_s_files_and_back(config, tmp_
     jax.tree.map(np.testing.assert_array_equal, discriminator, state.discriminator.params)
     (tmp_path / "pair" / "netD.pt").rename(tmp_path / "pair" / "other.pt")
     assert paired_discriminator(tmp_path / "pair" / "netG.pt", found.config) is None
+
+
+def test_another_generator_s_run_against_melgan_s_discriminator_has_no_files_of_the_reference(tmp_path):
+    config = load_config(packaged_config("config_v3"), {"discriminators": ["melgan"], "upsample_initial_channel": 16})
+    generator = generator_of(config)
+    shapes = jax.eval_shape(generator.init, jax.random.key(0), Conditions(jnp.zeros((1, 8, 80))))["params"]
+    leaves = {name: np.ones(leaf.shape, leaf.dtype) for name, leaf in named_leaves(shapes).items()}
+    step = checkpoint.write(tmp_path / "step", {"generator": leaves}, config)
+    with pytest.raises(UsageError, match=r"do_\* files hold no melgan: convert the generator alone"):
+        convert(step, tmp_path / "theirs")
+    assert not (tmp_path / "theirs").exists()
+    assert convert(step, tmp_path / "alone.pth") == [tmp_path / "alone.pth"]
