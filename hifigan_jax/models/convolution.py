@@ -31,8 +31,12 @@ def conv1d(
     dilation: int = 1,
     groups: int = 1,
 ) -> Float[Array, "B T_out C_out"]:
-    """Cross-correlation with zero padding on both sides, T_out = (T_in + 2 padding - dilation (K - 1) - 1) // stride + 1."""
-    x, kernel = _varying_alike(x, kernel)
+    """Cross-correlation with zero padding on both sides, T_out = (T_in + 2 padding - dilation (K - 1) - 1) // stride + 1.
+
+    Computed in the wider of both types. Raises ValueError where the channels don't fit.
+    """
+    dtype = jnp.promote_types(x.dtype, kernel.dtype)
+    x, kernel = _varying_alike(x.astype(dtype), kernel.astype(dtype))
     return conv1d_p.bind(x, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
@@ -68,8 +72,8 @@ def _varying_alike(*operands):
 
 
 def _output_type(x, kernel, *, stride, padding, dilation, groups):
-    if x.dtype != kernel.dtype or x.shape[2] != groups * kernel.shape[1] or kernel.shape[2] % groups:
-        raise TypeError(f"a convolution in {groups} groups of {x} with a kernel {kernel}")
+    if x.shape[2] != groups * kernel.shape[1] or kernel.shape[2] % groups:
+        raise ValueError(f"a convolution in {groups} groups of {x.str_short()} with a kernel {kernel.str_short()}")
     length = (x.shape[1] + 2 * padding - dilation * (kernel.shape[0] - 1) - 1) // stride + 1
     return x.update(shape=(x.shape[0], max(length, 0), kernel.shape[2]), weak_type=False)
 

@@ -184,10 +184,12 @@ def test_bfloat16_stays_bfloat16_and_is_rounded_to_it(case):
     assert_close(y, definition(x, kernel, **options), 1e-2)
 
 
-def test_operands_that_do_not_fit_are_an_error(normal):
-    for kernel in (normal(3, 5, 4), normal(3, 4, 4).astype(jnp.bfloat16)):
-        with pytest.raises(TypeError, match="a convolution"):
-            conv1d(normal(1, 9, 4), kernel)
+def test_types_are_promoted_and_channels_that_do_not_fit_are_an_error(normal):
+    x, kernel = normal(1, 9, 4), normal(3, 4, 4).astype(jnp.bfloat16)
+    np.testing.assert_array_equal(conv1d(x, kernel), conv1d(x, kernel.astype(jnp.float32)))
+    for channels, groups in ((5, 1), (2, 3)):
+        with pytest.raises(ValueError, match=f"in {groups} groups"):
+            conv1d(x, normal(3, channels, 4), groups=groups)
 
 
 def lowered(case, platform):
