@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -85,7 +86,8 @@ def about(devices: Sequence[jax.Device]) -> str:
 
 def provenance(script: str, arguments: Sequence[str]) -> dict[str, Any]:
     """What produced a file of results: command, commit, date, processor, versions."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    here = Path(__file__).parent
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True).stdout.strip()
     return {
         "command": " ".join(["python", script, *arguments]),
         "commit": commit or None,
