@@ -1,9 +1,11 @@
 """What every generator family and every discriminator says of itself in a configuration. No jax here.
 
 The classes that `registry.py` lists derive from these. A class's fields are its keys in the flat JSON; its docstring and
-`ALSO_CALLED` serve messages. Modules are imported inside `build`, so that a wrong configuration is refused without jax.
+`ALSO_CALLED` serve messages. What needs jax is imported inside `module` and `build`, so that a wrong configuration is refused
+without it.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -29,15 +31,29 @@ class GeneratorConfig(Section):
     # The original's files of a generator and of its discriminators, where they are not the reference's g_* and do_*.
     TORCH_FILES: ClassVar[tuple[str, str] | None] = None
 
+    @property
+    def hop_factors(self) -> dict[str, int]:
+        """The keys that set how many samples of audio a mel frame becomes, and their factors."""
+        raise NotImplementedError
+
     def mel_problems(self, mel: Mel) -> Iterator[str]:
         """Where these keys contradict the mel's."""
-        yield from ()
+        hop = math.prod(self.hop_factors.values())
+        if hop != mel.hop_size:
+            yield f"{' and '.join(self.hop_factors)} multiply to {hop}, but hop_size is {mel.hop_size}: make them equal"
+
+    def module(self) -> "type[nn.Module]":
+        """The generator's class, imported; its fields are num_mels, the keys here, and the options of `build`."""
+        raise NotImplementedError
 
     def build(
         self, mel: Mel, *, folded: bool = False, compute_dtype: ComputeDtype = "float32", rematerialize: bool = False
     ) -> "nn.Module":
-        """The generator's module; with `folded`, for parameters whose weight norm `layers.fold_norms` has folded."""
-        raise NotImplementedError
+        """The generator; with `folded`, for parameters whose weight norm `layers.fold_norms` has folded."""
+        from hifigan_jax.models.layers import COMPUTE_DTYPES
+
+        options = dict(folded=folded, compute_dtype=COMPUTE_DTYPES[compute_dtype], rematerialize=rematerialize)
+        return self.module()(num_mels=mel.num_mels, **dict(self), **options)
 
     def params_of(self, state_dict: StateDict, mel: Mel) -> dict[str, Any]:
         """Our parameters with weight norm, numpy arrays, from a PyTorch state_dict. Raises CheckpointError."""

@@ -5,18 +5,41 @@ frames beyond a stretch of frames, on each side, that move its audio; `shortest`
 handle; `tile_frames` (see HiFi-GAN's); `compute_dtype`; and, to be streamed, `stages()`.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+import flax.linen as nn
 from jaxtyping import Array, Float
 
-from hifigan_jax.models.edges import Edges
+from hifigan_jax.models.edges import WHOLE, Edges
 
 
 class Conditions(NamedTuple):
     """What audio is generated from. A family that needs more than a mel adds a field here, with a default."""
 
     mel: Float[Array, "B F M"]
+
+
+class StagedGenerator(nn.Module):
+    """A generator that is a chain of stages, which subclasses give by their method `stages()`."""
+
+    shortest = 1
+    tile_frames = 1
+
+    def __call__(self, conditions: Conditions, edges: Edges = WHOLE) -> Float[Array, "B T"]:
+        """Audio, hop_size samples per frame."""
+        return run_stages(self.stages(), conditions, edges)
+
+    @property
+    def hop_size(self) -> int:
+        """Samples of audio per mel frame."""
+        return math.prod(stage.stride for stage in self.bind({}).stages())
+
+    @property
+    def receptive_field(self) -> int:
+        """Mel frames on each side."""
+        return receptive_field(self.bind({}).stages())
 
 
 class Stage(NamedTuple):

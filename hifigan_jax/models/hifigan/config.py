@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from hifigan_jax.config.sections import ComputeDtype, Count, Mel
+from hifigan_jax.config.sections import Count, Mel
 from hifigan_jax.models.family import GeneratorConfig, StateDict
 
 if TYPE_CHECKING:
@@ -44,21 +44,16 @@ class ResidualUpsamplingConfig(GeneratorConfig):
 class HiFiGANConfig(ResidualUpsamplingConfig):
     """HiFi-GAN (Kong et al. 2020)."""
 
-    def mel_problems(self, mel: Mel) -> Iterator[str]:
-        """Upsampling that doesn't give hop_size samples a frame."""
-        hop = math.prod(self.upsample_rates)
-        if hop != mel.hop_size:
-            yield f"upsample_rates multiply to {hop}, but hop_size is {mel.hop_size}: make them equal"
+    @property
+    def hop_factors(self) -> dict[str, int]:
+        """Upsampling alone."""
+        return {"upsample_rates": math.prod(self.upsample_rates)}
 
-    def build(
-        self, mel: Mel, *, folded: bool = False, compute_dtype: ComputeDtype = "float32", rematerialize: bool = False
-    ) -> "HiFiGAN":
-        """The module."""
+    def module(self) -> "type[HiFiGAN]":
+        """The class."""
         from hifigan_jax.models.hifigan.generator import HiFiGAN
-        from hifigan_jax.models.layers import COMPUTE_DTYPES
 
-        options = dict(folded=folded, compute_dtype=COMPUTE_DTYPES[compute_dtype], rematerialize=rematerialize)
-        return HiFiGAN(mel.num_mels, **dict(self), **options)
+        return HiFiGAN
 
     def params_of(self, state_dict: StateDict, mel: Mel) -> dict[str, Any]:
         """Parameters from the reference's state_dict."""

@@ -13,7 +13,7 @@ from jaxtyping import Array, DTypeLike, Float
 
 from hifigan_jax.models.convolution import TILE
 from hifigan_jax.models.edges import WHOLE, Edges
-from hifigan_jax.models.generator import Conditions, Stage, receptive_field, run_stages
+from hifigan_jax.models.generator import Stage, StagedGenerator
 from hifigan_jax.models.layers import Conv, ConvTranspose
 
 SLOPE = 0.1
@@ -68,7 +68,7 @@ class ResBlock2(nn.Module):
 RESBLOCKS = {"1": ResBlock1, "2": ResBlock2}
 
 
-class ResidualUpsampling(nn.Module):
+class ResidualUpsampling(StagedGenerator):
     """Upsampling by transposed convolutions, each followed by the mean of residual blocks of several receptive fields.
 
     What HiFi-GAN shares with families that end otherwise. The fields are the JSON's keys. With `folded`, it takes parameters that
@@ -132,15 +132,9 @@ class ResidualUpsampling(nn.Module):
 class HiFiGAN(ResidualUpsampling):
     """HiFi-GAN: a convolution and a tanh make audio of the upsampled channels. Everything pads with zeros."""
 
-    shortest = 1
-
     def setup(self):
         super().setup()
         self.conv_post = Conv(1, 7, **self.layer_options)
-
-    def __call__(self, conditions: Conditions, edges: Edges = WHOLE) -> Float[Array, "B T"]:
-        """Audio in (-1, 1), hop_size samples per frame; zero outside of the utterances."""
-        return run_stages(self.stages(), conditions, edges)
 
     def stages(self) -> Iterator[Stage]:
         """What happens to the mel, stage by stage, until its audio comes out."""
@@ -150,13 +144,3 @@ class HiFiGAN(ResidualUpsampling):
     def _to_audio(self, x, edges):
         # The slope is torch's default: the one place where the reference does not say 0.1.
         return jnp.tanh(edges.zero(self.conv_post(nn.leaky_relu(x, 0.01))))
-
-    @property
-    def hop_size(self) -> int:
-        """Samples of audio per mel frame."""
-        return math.prod(self.upsample_rates)
-
-    @property
-    def receptive_field(self) -> int:
-        """Mel frames on each side."""
-        return receptive_field(self.bind({}).stages())

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from hifigan_jax.config.sections import ComputeDtype, Count, Mel
+from hifigan_jax.config.sections import Count, Mel
 from hifigan_jax.models.family import StateDict
 from hifigan_jax.models.hifigan.config import ResidualUpsamplingConfig
 
@@ -25,21 +25,16 @@ class ISTFTNetConfig(ResidualUpsamplingConfig):
         if n_fft % 2 or n_fft % hop or n_fft < 2 * hop:
             yield f"gen_istft_n_fft {n_fft} must be even and a multiple, at least twice, of gen_istft_hop_size {hop}"
 
-    def mel_problems(self, mel: Mel) -> Iterator[str]:
-        """Upsampling that doesn't give hop_size samples a frame."""
-        hop = math.prod(self.upsample_rates) * self.gen_istft_hop_size
-        if hop != mel.hop_size:
-            yield f"upsample_rates and gen_istft_hop_size multiply to {hop}, but hop_size is {mel.hop_size}: make them equal"
+    @property
+    def hop_factors(self) -> dict[str, int]:
+        """Upsampling and the transform's hop."""
+        return {"upsample_rates": math.prod(self.upsample_rates), "gen_istft_hop_size": self.gen_istft_hop_size}
 
-    def build(
-        self, mel: Mel, *, folded: bool = False, compute_dtype: ComputeDtype = "float32", rematerialize: bool = False
-    ) -> "ISTFTNet":
-        """The module."""
+    def module(self) -> "type[ISTFTNet]":
+        """The class."""
         from hifigan_jax.models.istftnet.generator import ISTFTNet
-        from hifigan_jax.models.layers import COMPUTE_DTYPES
 
-        options = dict(folded=folded, compute_dtype=COMPUTE_DTYPES[compute_dtype], rematerialize=rematerialize)
-        return ISTFTNet(num_mels=mel.num_mels, **dict(self), **options)
+        return ISTFTNet
 
     def params_of(self, state_dict: StateDict, mel: Mel) -> dict[str, Any]:
         """Parameters from a state_dict of rishikksh20/iSTFTNet-pytorch, whose layers have the reference's names."""

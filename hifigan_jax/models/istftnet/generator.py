@@ -1,6 +1,5 @@
 """The iSTFTNet generator (Kaneko et al. 2022, section 3): mel [B, F, M] -> audio [B, F * hop]."""
 
-import math
 from collections.abc import Iterator
 
 import flax.linen as nn
@@ -9,8 +8,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from hifigan_jax.models.edges import WHOLE, Edges
-from hifigan_jax.models.generator import Conditions, Stage, receptive_field, run_stages
+from hifigan_jax.models.generator import Stage
 from hifigan_jax.models.hifigan.generator import ResidualUpsampling
 from hifigan_jax.models.layers import Conv
 
@@ -25,15 +23,9 @@ class ISTFTNet(ResidualUpsampling):
     gen_istft_n_fft: int = 16
     gen_istft_hop_size: int = 4
 
-    shortest = 1
-
     def setup(self):
         super().setup()
         self.conv_post = Conv(self.gen_istft_n_fft + 2, 7, **self.layer_options)
-
-    def __call__(self, conditions: Conditions, edges: Edges = WHOLE) -> Float[Array, "B T"]:
-        """Audio, hop_size samples per frame."""
-        return run_stages(self.stages(), conditions, edges)
 
     def stages(self) -> Iterator[Stage]:
         """What happens to the mel, stage by stage, until its audio comes out."""
@@ -50,16 +42,6 @@ class ISTFTNet(ResidualUpsampling):
         log_magnitude, phase = jnp.split(spectrogram, 2, axis=-1)
         audio = inverse_stft(jnp.exp(log_magnitude), jnp.sin(phase), self.gen_istft_hop_size, inside)
         return audio[..., None]
-
-    @property
-    def hop_size(self) -> int:
-        """Samples of audio per mel frame."""
-        return math.prod(self.upsample_rates) * self.gen_istft_hop_size
-
-    @property
-    def receptive_field(self) -> int:
-        """Mel frames on each side."""
-        return receptive_field(self.bind({}).stages())
 
 
 def inverse_stft(

@@ -36,21 +36,16 @@ class MelGANConfig(GeneratorConfig):
         if self.upsample_initial_channel % 2 ** len(self.upsample_rates):
             yield f"upsample_initial_channel must be a multiple of {2 ** len(self.upsample_rates)}: every upsampling halves it"
 
-    def mel_problems(self, mel: Mel) -> Iterator[str]:
-        """Upsampling that doesn't give hop_size samples a frame."""
-        hop = math.prod(self.upsample_rates)
-        if hop != mel.hop_size:
-            yield f"upsample_rates multiply to {hop}, but hop_size is {mel.hop_size}: make them equal"
+    @property
+    def hop_factors(self) -> dict[str, int]:
+        """Upsampling alone."""
+        return {"upsample_rates": math.prod(self.upsample_rates)}
 
-    def build(
-        self, mel: Mel, *, folded: bool = False, compute_dtype: ComputeDtype = "float32", rematerialize: bool = False
-    ) -> "MelGAN":
-        """The module."""
-        from hifigan_jax.models.layers import COMPUTE_DTYPES
+    def module(self) -> "type[MelGAN]":
+        """The class."""
         from hifigan_jax.models.melgan.generator import MelGAN
 
-        options = dict(folded=folded, compute_dtype=COMPUTE_DTYPES[compute_dtype], rematerialize=rematerialize)
-        return MelGAN(mel.num_mels, **dict(self), **options)
+        return MelGAN
 
     def params_of(self, state_dict: StateDict, mel: Mel) -> dict[str, Any]:
         """Parameters from a state_dict of descriptinc/melgan-neurips or seungwonpark/melgan."""

@@ -1,7 +1,6 @@
 """The MelGAN generator (Kumar et al. 2019, section 2.1): mel [B, F, M] -> audio [B, F * hop], reflected at its edges."""
 
 import itertools
-import math
 import operator
 from collections.abc import Iterator
 from functools import partial
@@ -11,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
 from hifigan_jax.models.edges import WHOLE, Edges
-from hifigan_jax.models.generator import Conditions, Stage, receptive_field, run_stages
+from hifigan_jax.models.generator import Stage, StagedGenerator
 from hifigan_jax.models.layers import Conv, ConvTranspose
 
 SLOPE = 0.2
@@ -33,7 +32,7 @@ class ResidualLayer(nn.Module):
         return Conv(kernel_size=1, name="shortcut", **options)(x) + y
 
 
-class MelGAN(nn.Module):
+class MelGAN(StagedGenerator):
     """Transposed convolutions, each followed by residual layers with dilations 1, 3, 9, ...
 
     The fields are the JSON's keys. With `folded`, it takes parameters that went through `fold_norms`. With `rematerialize`, a
@@ -48,8 +47,6 @@ class MelGAN(nn.Module):
     compute_dtype: DTypeLike | None = None
     rematerialize: bool = False
 
-    tile_frames = 1
-
     def setup(self):
         options = dict(folded=self.folded, compute_dtype=self.compute_dtype)
         layer = nn.remat(ResidualLayer) if self.rematerialize else ResidualLayer
@@ -58,10 +55,6 @@ class MelGAN(nn.Module):
         self.ups = [ConvTranspose(self.upsample_initial_channel // 2 ** (i + 1), 2 * r, r, **options) for i, r in stages]
         self.residuals = [layer(dilation, **options) for _ in stages for dilation in self._dilations]
         self.conv_post = Conv(1, 7, padding=0, **options)
-
-    def __call__(self, conditions: Conditions, edges: Edges = WHOLE) -> Float[Array, "B T"]:
-        """Audio in (-1, 1), hop_size samples per frame."""
-        return run_stages(self.stages(), conditions, edges)
 
     def stages(self) -> Iterator[Stage]:
         """What happens to the mel, stage by stage, until its audio comes out."""
@@ -92,13 +85,3 @@ class MelGAN(nn.Module):
         """The fewest frames whose reflection is defined in every layer: one position more than it pads."""
         rates = itertools.accumulate(self.upsample_rates, operator.mul)
         return max(4, *(max(self._dilations) // rate + 1 for rate in rates))
-
-    @property
-    def hop_size(self) -> int:
-        """Samples of audio per mel frame."""
-        return math.prod(self.upsample_rates)
-
-    @property
-    def receptive_field(self) -> int:
-        """Mel frames on each side."""
-        return receptive_field(self.bind({}).stages())
