@@ -41,7 +41,7 @@ def main() -> None:
     options = parser.parse_args()
     paths = sorted(path for path in options.folder.iterdir() if path.suffix.lower() in SUFFIXES)
     print(f"{len(paths)} files; {about(jax.devices())}")
-    results = {name: mel_errors(Vocoder.from_pretrained(name), paths) for name in options.checkpoint_file}
+    results = {Path(name).stem: mel_errors(Vocoder.from_pretrained(name), paths) for name in options.checkpoint_file}
     for name, errors in results.items():
         print(f"{name:24} mel L1 {np.mean(list(errors.values())):.4f}")
     if options.json:

@@ -100,7 +100,7 @@ def main() -> None:
     options = parser.parse_args()
     paths = sorted(path for path in options.folder.iterdir() if path.suffix.lower() in SUFFIXES)[: options.files]
     print(f"{len(paths)} files, up to {options.frames} frames; {about(jax.devices())}")
-    results = {name: compare(name, paths, options.frames) for name in options.checkpoint_file}
+    results = {Path(name).stem: compare(name, paths, options.frames) for name in options.checkpoint_file}
     for name, rows in results.items():
         print(name)
         for label, figures in rows.items():

@@ -49,7 +49,7 @@ def main() -> None:
     options = parser.parse_args()
     paths = sorted(path for path in options.folder.iterdir() if path.suffix.lower() in SUFFIXES)
     print(f"{len(paths)} files; {about(jax.devices())}")
-    results = {name: compare(name, paths) for name in options.checkpoint_file}
+    results = {Path(name).stem: compare(name, paths) for name in options.checkpoint_file}
     for name, figures in results.items():
         print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
     if options.json:
