@@ -57,6 +57,12 @@ def timed(command: list[str], recordings: Path, count: int) -> tuple[float, str]
     return seconds, result.stderr
 
 
+def torch_version(python: str) -> dict[str, str]:
+    """Return the version of torch that another interpreter has."""
+    script = "import importlib.metadata; print(importlib.metadata.version('torch'))"
+    return {"torch": subprocess.run([python, "-c", script], check=True, capture_output=True, text=True).stdout.strip()}
+
+
 def measure(commands: dict[str, list[str]], recordings: Path, count: int, repeats: int) -> dict[str, list[float]]:
     """Return the seconds of each program, by round; the programs alternate."""
     seconds = {name: [] for name in commands}
@@ -100,7 +106,7 @@ def main() -> None:
     if options.reference_python:
         reference = seconds.pop("reference")
         ratios = {name: median(np.divide(reference, own)) for name, own in seconds.items()}
-        result["times_the_reference"] = ratios
+        result |= {"times_the_reference": ratios, "versions": torch_version(options.reference_python)}
         for name, ratio in ratios.items():
             print(f"{name} is {ratio:.2f} times as fast as the reference")
     if options.json:

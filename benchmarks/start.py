@@ -56,7 +56,8 @@ def main() -> None:
             for name, row in rows[config.stem].items():
                 print(f"{config.stem}, {name}: {row['median']:.2f} s")
     if options.json:
-        write_results(options.json, {"audio_seconds": options.seconds, "rows": rows})
+        versions = folder.torch_version(options.reference_python) if options.reference_python else {}
+        write_results(options.json, {"audio_seconds": options.seconds, "versions": versions, "rows": rows})
 
 
 if __name__ == "__main__":

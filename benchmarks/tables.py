@@ -110,6 +110,13 @@ def exactness(result: Result) -> str:
     return table([f"{result['files']} recordings, largest and RMS difference", *map(name, models)], rows)
 
 
+def agreement(result: Result) -> str:
+    """Share of 16-bit samples within one step of the reference."""
+    pairs = [*next(iter(result["results"].values()))]
+    rows = [[name(model), *(f"{shares[pair]:.1%}" for pair in pairs)] for model, shares in result["results"].items()]
+    return table([f"{result['files']} recordings", *pairs], rows)
+
+
 def copy_synthesis(result: Result) -> str:
     """Mel L1 of copy-synthesis."""
     rows = [[name(model), len(errors), digits(mean(errors.values()))] for model, errors in result["mel_l1"].items()]
@@ -194,7 +201,7 @@ def overview(results: Mapping[str, Result]) -> str:
 TABLES: dict[str, Callable[[Result], str]] = {
     function.__name__: function
     for function in (
-        *(synthesis, training, streaming, folder, start, precision, exactness, copy_synthesis),
+        *(synthesis, training, streaming, folder, start, precision, exactness, agreement, copy_synthesis),
         *(trajectory, families, learning, roofline, memory),
     )
 }
