@@ -117,6 +117,11 @@ def test_docstrings_are_in_plain_words(source):
     assert {where: words for where, words in found.items() if words} == {}
 
 
+@pytest.mark.parametrize("source", SOURCES, ids=name)
+def test_pages_that_the_code_names_exist(source):
+    assert [page for page in re.findall(r"\bdocs/\w[\w-]*\.md", text(source)) if not (ROOT / page).is_file()] == []
+
+
 def commands(page):
     """The commands in a page's fenced blocks, with continued lines joined."""
     for block in FENCE.findall(text(page)):
