@@ -1,10 +1,14 @@
 """Compute the tables of docs/multi-host.md: FLOPs from shapes, bytes from compiled programs, peaks from datasheets.
 
-python benchmarks/scaling.py roofline [--json docs/results/roofline.json]     # takes seconds
-python benchmarks/scaling.py compile [--json docs/results/memory.json]        # compiles each program: about half a minute each
+    python benchmarks/scaling.py compile [--json docs/results/memory.json]
+    python benchmarks/scaling.py roofline [--json docs/results/roofline.json]
+
+The first compiles eight programs, which takes about half a minute each. The second takes seconds and reads
+docs/results/memory.json.
 """
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +30,7 @@ MACHINES = {
     "64 hosts, 512 H100": (512, (67e12, 989e12), 3.35e12, 400e9),
     "64 hosts, 256 TPU v5e": (256, (197e12 / 6, 197e12), 0.819e12, 200e9),
 }
-# bytes accessed per step, from `compile`: a fixed part and a part per row of the batch
-BYTES = {"config_v1": (13.8e9, 5.16e9), "config_v3": (12.4e9, 4.07e9)}
-SYNTHESIS_BYTES = 10.1e6  # a mel frame, V1
+MEMORY = Path(__file__).parent.parent / "docs" / "results" / "memory.json"  # written by `compile`
 HOURS = 1e6
 
 
@@ -37,37 +39,59 @@ OPTIONS += ({"accumulation_steps": 16}, {"batch_size": 8})
 
 
 def roofline() -> dict[str, Any]:
-    """Return the roofline of a training step and of the synthesis of HOURS of speech."""
-    training = [training_row(name, machine, batch) for name in BYTES for machine in MACHINES for batch in (16, 128)]
-    return {"training": training, "synthesis": [synthesis_row(machine) for machine in MACHINES]}
+    """Return the roofline of a training step of V1 and of the synthesis of HOURS of speech with V1."""
+    compiled = json.loads(MEMORY.read_text(encoding="utf-8"))
+    fixed, per_row = step_bytes(compiled["training"])
+    synthesis = compiled["synthesis"][-1]
+    per_frame = synthesis["bytes_accessed"] / synthesis["rows"] / synthesis["frames"]
+    return {
+        "bytes_per_step": fixed,
+        "bytes_per_row": per_row,
+        "bytes_per_frame": per_frame,
+        "training": [training_row(machine, batch, fixed, per_row) for machine in MACHINES for batch in (16, 128)],
+        "synthesis": [synthesis_row(machine, per_frame) for machine in MACHINES],
+    }
 
 
-def training_row(name: str, machine: str, batch: int) -> dict[str, Any]:
+def step_bytes(rows: list[dict[str, Any]]) -> tuple[float, float]:
+    """Return the bytes that a step accesses whatever its batch, and those for each row, from two batch sizes."""
+    plain = [row for row in rows if row["accumulation_steps"] == 1 and not row["rematerialize"]]
+    (small, few), (large, many) = sorted((row["batch_size"], row["bytes_accessed"]) for row in plain)
+    per_row = (many - few) / (large - small)
+    return few - small * per_row, per_row
+
+
+def training_row(machine: str, batch: int, fixed: float, per_row: float) -> dict[str, Any]:
     """Return the milliseconds of a training step that arithmetic, memory traffic and the all-reduce would take."""
     devices, peaks, memory, link = MACHINES[machine]
-    config = load_config(packaged_config(name))
+    config = load_config(packaged_config("config_v1"))
     used = min(devices, batch)  # a device has at least one row
     operations = flops.training_step_flops(config) / config.optimization.batch_size * batch / used
-    fixed, row = BYTES[name]
     seconds = {
         "compute float32": operations / peaks[0],
         "compute bfloat16": operations / peaks[1],
-        "memory": (fixed + row * batch / used) / memory,
+        "memory": (fixed + per_row * batch / used) / memory,
         "all-reduce": 0 if link is None else 2 * (used - 1) / used * parameter_bytes(config) / link,
     }
-    return {"config": name, "machine": machine, "batch": batch, "devices": used, "ms": {k: 1e3 * v for k, v in seconds.items()}}
+    return {
+        "config": "config_v1",
+        "machine": machine,
+        "batch": batch,
+        "devices": used,
+        "ms": {k: 1e3 * v for k, v in seconds.items()},
+    }
 
 
-def synthesis_row(machine: str) -> dict[str, Any]:
+def synthesis_row(machine: str, bytes_per_frame: float) -> dict[str, Any]:
     """Return the hours that V1 would take for HOURS of speech, by arithmetic and by memory traffic."""
     devices, peaks, memory, _ = MACHINES[machine]
     config = load_config(packaged_config("config_v1"))
     frames = HOURS * 3600 * config.mel.sampling_rate / config.mel.hop_size
-    per_frame = (flops.generator_flops(config, 1000) - flops.generator_flops(config, 500)) / 500
+    flops_per_frame = (flops.generator_flops(config, 1000) - flops.generator_flops(config, 500)) / 500
     seconds = {
-        "compute float32": frames * per_frame / peaks[0],
-        "compute bfloat16": frames * per_frame / peaks[1],
-        "memory": frames * SYNTHESIS_BYTES / memory,
+        "compute float32": frames * flops_per_frame / peaks[0],
+        "compute bfloat16": frames * flops_per_frame / peaks[1],
+        "memory": frames * bytes_per_frame / memory,
     }
     return {"config": "config_v1", "machine": machine, "hours": {k: v / devices / 3600 for k, v in seconds.items()}}
 
