@@ -78,7 +78,8 @@ def test_a_page_fits_a_screen_or_two(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_measured_figures_are_in_tables(page):
-    found = {match[0] for match in FIGURE.finditer(tables.MARKED.sub("", text(page)))}
+    prose = " ".join(tables.MARKED.sub("", text(page)).split())  # a figure may be broken across lines
+    found = {match[0] for match in FIGURE.finditer(prose)}
     assert found == ALLOWED_FIGURES.get(name(page), set())
 
 
@@ -145,3 +146,22 @@ def test_a_command_on_a_page_has_arguments_that_its_program_takes(page, command)
 
 def test_the_readme_has_the_test_command_that_ci_runs():
     assert re.search(r'^pip install "\.\[test\]" && python -m pytest$', text(ROOT / "README.md"), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("prose", "figures"),
+    [
+        ("1.5 x faster in 30 ms", ["1.5 x", "30 ms"]),
+        ("3 to 4.6 s and 55%", ["3 to 4.6 s", "55%"]),
+        ("2.4 GB, 1,200 times", ["2.4 GB", "1,200 times"]),
+        ("16 steps at 8 kHz, mel x 45, 80 bins, jax 0.12, 1e-5, V2 models", []),
+    ],
+)
+def test_figures_are_numbers_with_a_unit(prose, figures):
+    assert [match[0] for match in FIGURE.finditer(prose)] == figures
+
+
+def test_odd_words_are_found_as_words_only():
+    assert odd_words("Spoken anew; the run goes on") == ["anew", "goes on", "spoken"]
+    assert odd_words("a speaker mends nothing") == ["mends"]
+    assert odd_words("The speaker's overlay, a layer, in essays, passes over the data") == []
