@@ -71,7 +71,7 @@ def measure(commands: dict[str, list[str]], recordings: Path, count: int, repeat
             took, log = timed(command, recordings, count)
             if number:
                 seconds[name].append(took)
-            summary = re.findall(r"with (\d+ compilations; .* s) before that to load", log)
+            summary = re.findall(r"\d+ compilations", log)
             print(f"{name}: {took:.2f} s {summary}", flush=True)
     return seconds
 
