@@ -20,7 +20,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 from hifigan_jax.config import Config, load_config, model_differences, save_config
 from hifigan_jax.errors import CheckpointError, DiskError
@@ -51,6 +50,8 @@ def write(
     folder: Path, parts: Mapping[str, Leaves], config: Config, step: int = 0, data: Mapping[str, Any] | None = None
 ) -> Path:
     """Writes one checkpoint as `folder`, whole or not at all, and returns its path. Raises DiskError."""
+    import orbax.checkpoint as ocp  # a quarter of a second, which loading a single file can do without
+
     final = folder.resolve()
     temporary = final.with_name(f".{final.name}.tmp")
     try:
@@ -83,6 +84,8 @@ def restore(folder: Path, name: str, target: Leaves | None = None) -> dict[str, 
     With `target`, a jax.ShapeDtypeStruct for each leaf, the part must have just these arrays, and are placed by its shardings;
     without, they are numpy arrays. Raises CheckpointError if anything is missing, differs or is damaged.
     """
+    import orbax.checkpoint as ocp
+
     manifest = read_manifest(folder)
     expected = manifest["leaves"].get(name)
     if expected is None or not (folder / name).is_dir():
