@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from hifigan_jax.config import Config, load_config, packaged_configs
-from hifigan_jax.models.edges import WHOLE, Edges
+from hifigan_jax.models.edges import FULL_ROWS, Edges
 from hifigan_jax.models.family import GeneratorConfig
 from hifigan_jax.models.generator import Conditions, Stage, receptive_field, run_stages
-from hifigan_jax.models.layers import Conv, ConvTranspose, fold_norms
+from hifigan_jax.models.layers import WeightNormConv, WeightNormConvTranspose, fold_norms
 from hifigan_jax.models.registry import GENERATORS
 from hifigan_jax.synthesis import Vocoder
 from hifigan_jax.synthesis.packing import pack
@@ -36,11 +36,11 @@ class Toy(nn.Module):
     hop_size, tile_frames, shortest = 4, 1, 2
 
     def setup(self):
-        self.conv_pre = Conv(12, 5, padding=0, folded=self.folded)
-        self.ups = [ConvTranspose(12, 8, 4, folded=self.folded)]
-        self.conv_post = Conv(1, 9, padding=0, folded=self.folded)
+        self.conv_pre = WeightNormConv(12, 5, padding=0, folded=self.folded)
+        self.ups = [WeightNormConvTranspose(12, 8, 4, folded=self.folded)]
+        self.conv_post = WeightNormConv(1, 9, padding=0, folded=self.folded)
 
-    def __call__(self, conditions, edges=WHOLE):
+    def __call__(self, conditions, edges=FULL_ROWS):
         return run_stages(self.stages(), conditions, edges)
 
     def stages(self):

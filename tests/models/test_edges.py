@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hifigan_jax.models.edges import WHOLE, Edges
+from hifigan_jax.models.edges import FULL_ROWS, Edges
 
 NUMPY_MODES = {"zero": "constant", "reflect": "reflect", "replicate": "edge"}
 FRAMES = 40
@@ -27,7 +27,7 @@ def edges_of(rows, rate):
     for row, utterances in enumerate(rows):
         for start, stop in utterances:
             inside[row, start:stop] = True
-    return Edges(jnp.asarray(inside)).at(rate)
+    return Edges(jnp.asarray(inside)).upsampled(rate)
 
 
 def each_padded_alone(x, rows, rate, before, after, mode):
@@ -59,7 +59,7 @@ def test_every_utterance_is_padded_as_if_alone(normal, rate, before, after, mode
 def test_whole_rows_are_padded_as_jax_does(normal, before, after, mode):
     x = normal(2, 9, 3)
     expected = jnp.pad(x, ((0, 0), (before, after), (0, 0)), mode=NUMPY_MODES[mode])
-    np.testing.assert_array_equal(WHOLE.pad(x, before, after, mode), expected)
+    np.testing.assert_array_equal(FULL_ROWS.pad(x, before, after, mode), expected)
 
 
 @each_rate
@@ -75,13 +75,13 @@ def test_extended_is_every_utterance_with_what_was_put_before_it(rate, before):
 
 def test_zero_clears_what_lies_outside_of_the_utterances(normal):
     x = normal(1, 6, 2)
-    edges = Edges(jnp.asarray([[False, True, False]])).at(2)
+    edges = Edges(jnp.asarray([[False, True, False]])).upsampled(2)
     np.testing.assert_array_equal(edges.mask(), [[False, False, True, True, False, False]])
     np.testing.assert_array_equal(edges.zero(x), np.concatenate([np.zeros((1, 2, 2)), x[:, 2:4], np.zeros((1, 2, 2))], axis=1))
 
 
 def test_whole_rows_have_no_outside(normal):
     x = normal(1, 6, 2)
-    assert WHOLE.at(4).mask() is None
-    assert WHOLE.at(4).extended(3) is None
-    np.testing.assert_array_equal(WHOLE.at(4).zero(x), x)
+    assert FULL_ROWS.upsampled(4).mask() is None
+    assert FULL_ROWS.upsampled(4).extended(3) is None
+    np.testing.assert_array_equal(FULL_ROWS.upsampled(4).zero(x), x)

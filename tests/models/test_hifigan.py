@@ -8,7 +8,7 @@ import pytest
 
 from hifigan_jax.config import load_config, packaged_config
 from hifigan_jax.models.convolution import TILE
-from hifigan_jax.models.edges import WHOLE, Edges
+from hifigan_jax.models.edges import FULL_ROWS, Edges
 from hifigan_jax.models.generator import Conditions
 from hifigan_jax.models.hifigan.generator import HiFiGAN
 from hifigan_jax.models.layers import fold_norms
@@ -41,7 +41,7 @@ def started(generator):
     return jax.jit(generator.init)(jax.random.key(0), conditions)["params"]
 
 
-def generated(generator, params, mel, edges=WHOLE):
+def generated(generator, params, mel, edges=FULL_ROWS):
     return jax.jit(generator.apply)({"params": params}, Conditions(mel), edges)
 
 

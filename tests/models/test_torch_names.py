@@ -127,13 +127,13 @@ def replaced(**changes):
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        ({}, "no HiFi-GAN generator"),
+        ({}, "not a HiFi-GAN generator"),
         ([], "no state_dict"),
         (None, "no state_dict"),
         ({"conv_pre.bias": [1.0]}, "no state_dict"),
         ({"generator": with_weight_norm()}, "no state_dict"),
-        (without("conv_pre"), "no HiFi-GAN generator"),
-        (without("conv_post"), "no HiFi-GAN generator"),
+        (without("conv_pre"), "not a HiFi-GAN generator"),
+        (without("conv_post"), "not a HiFi-GAN generator"),
         (without("ups.0.bias"), "layer ups_0 is incomplete"),
         (without("conv_pre.weight_g"), "layer conv_pre is incomplete"),
         (without("resblocks.0.convs1.1.weight_v"), "layer convs1_1 is incomplete"),
