@@ -173,7 +173,7 @@ class Run(Section):
     summary_interval: Count = 100
     validation_interval: Count = 1000
     checkpoint_interval: Count = 5000
-    keep_checkpoints: Count = 3  # the newest ones, for resuming; all generators are kept
+    keep_checkpoints: Count = 3  # number of newest checkpoints that can be resumed; all generators are kept
 
     ALSO_CALLED = {
         "checkpoint_dir": "checkpoint_path",

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 import hifigan_jax.models.convolution_cpu as convolution_cpu
 import hifigan_jax.models.convolution_xla as convolution_xla
-from hifigan_jax.models.convolution_xla import by_phase
+from hifigan_jax.models.convolution_xla import phases_as_channels
 
 TILE = convolution_cpu.TILE
 
@@ -53,7 +53,7 @@ def conv_transpose1d(
     with ceil(K / stride) taps computes all `stride` phases of a frame as channels; a reshape puts them in order of time.
     """
     length, channels = x.shape[1], kernel.shape[-1]
-    dense = by_phase(kernel, stride)
+    dense = phases_as_channels(kernel, stride)
     y = conv1d(x, dense, padding=dense.shape[0] - 1)  # [B, T_in + taps - 1, stride * C_out]
     y = y.reshape(x.shape[0], -1, channels)
     start = (kernel.shape[0] - stride + 1) // 2

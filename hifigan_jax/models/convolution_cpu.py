@@ -11,19 +11,19 @@ from jax import lax
 from scipy.linalg import block_diag
 
 import hifigan_jax.models.convolution_xla as convolution_xla
-from hifigan_jax.models.convolution_xla import PRECISION, by_phase, padded, phases, transposed
+from hifigan_jax.models.convolution_xla import PRECISION, padded, phases, phases_as_channels, transposed
 
 # Groups of up to this many output channels are computed by one batched product, which compiles in a sixth of the time. Wider
 # groups are faster when computed one by one.
-_WIDEST_GROUP_IN_BLOCKS = 8
+_MAX_CHANNELS_IN_BLOCKS = 8
 _BLOCK = 8  # outputs
 
 # Fast bilinear algorithms save products but need more additions. They pay off for groups with at least this many taps per phase
 # of the stride; for one group of 5 taps with at least this many channels (C_in * C_out); and for one group with C_in = C_out
 # (residual blocks) and at least this many taps, weights and samples.
-_FEWEST_TAPS_OF_GROUPS = 11
-_TAPS_OF_WIDE, _NARROWEST_WIDE = 5, 2**18
-_FEWEST_TAPS_OF_LONG, _SMALLEST_LONG, _SHORTEST_LONG = 7, 2**16, 256
+_MIN_TAPS_OF_GROUPS = 11
+_WIDE_TAPS, _MIN_WIDE_CHANNELS = 5, 2**18
+_MIN_LONG_TAPS, _MIN_LONG_WEIGHTS, _MIN_LONG_SAMPLES = 7, 2**16, 256
 
 # The points of the Toom-Cook algorithm, besides infinity, for 5 taps and for chunks of 4: small numbers and their inverses lose
 # the fewest bits. The chunks include the pair i and -i, which takes three products instead of two: with it, a generator's outputs
@@ -61,14 +61,14 @@ def _form(dtype, shape, groups, *, stride, padding, dilation):
     """The form that computes all groups at once and whose transpose gives the gradients; None if no such form is faster."""
     taps, width, channels = shape
     double = dtype == jnp.float64  # XLA has no fast float64 convolution on CPU (1-2 GFLOP/s), but fast products (45-51).
-    if groups > 1 and dilation == 1 and (double or channels // groups <= _WIDEST_GROUP_IN_BLOCKS):
+    if groups > 1 and dilation == 1 and (double or channels // groups <= _MAX_CHANNELS_IN_BLOCKS):
         return partial(_by_blocks, stride=stride, padding=padding, groups=groups)
     if double:
         return partial(_by_taps, stride=stride, padding=padding, dilation=dilation, groups=groups)
     if dtype == jnp.float32 and dilation == 1:
-        if groups == 1 and stride == 1 and taps == _TAPS_OF_WIDE and width * channels >= _NARROWEST_WIDE:
+        if groups == 1 and stride == 1 and taps == _WIDE_TAPS and width * channels >= _MIN_WIDE_CHANNELS:
             return partial(_by_toom_cook, padding=padding, dilation=dilation)
-        if groups > 1 and -(-taps // stride) >= _FEWEST_TAPS_OF_GROUPS:
+        if groups > 1 and -(-taps // stride) >= _MIN_TAPS_OF_GROUPS:
             return partial(_by_spectra, stride=stride, padding=padding, groups=groups)
     return None
 
@@ -99,32 +99,33 @@ def _dense_input_gradient(dy, kernel, *, length, stride, padding, dilation):
     if dilation > 1:
         shape = (dy.shape[0], length, kernel.shape[1])
         return transposed(lambda x: _fast_xla_conv(x, kernel, stride, padding, dilation), shape, dy)
-    dx = (_scattered_by_overlap if kernel[0].size > _LARGEST_TRANSPOSED else _scattered)(dy, kernel, stride)
+    dx = (_input_gradient_by_overlap_add if kernel[0].size > _LARGEST_TRANSPOSED else _input_gradient_by_conv)(dy, kernel, stride)
     return padded(dx, 0, max(padding + length - dx.shape[1], 0))[:, padding : padding + length]
 
 
 def _is_long(x, kernel):
     """Whether the Toom-Cook algorithm pays off for one group."""
     taps, width, channels = kernel.shape
-    large = taps >= _FEWEST_TAPS_OF_LONG and kernel.size >= _SMALLEST_LONG and x.shape[1] >= _SHORTEST_LONG
+    large = taps >= _MIN_LONG_TAPS and kernel.size >= _MIN_LONG_WEIGHTS and x.shape[1] >= _MIN_LONG_SAMPLES
     return x.dtype == jnp.float32 and width == channels and large
 
 
 def _fast_xla_conv(x, kernel, stride, padding, dilation):
     """XLA's convolution of one group, without its slow path on CPUs."""
-    reach = dilation * (kernel.shape[0] - 1) + 1
-    if reach > x.shape[1] or 2 * padding >= reach:  # XLA is slow if the kernel is longer than the input, here or in the gradient
+    extent = dilation * (kernel.shape[0] - 1) + 1
+    # XLA is slow if the kernel is longer than the input, here or in the gradient.
+    if extent > x.shape[1] or 2 * padding >= extent:
         x, padding = lax.optimization_barrier(padded(x, padding, padding)), 0
     return convolution_xla.conv1d(x, kernel, stride=stride, padding=padding, dilation=dilation)
 
 
-def _scattered(dy, kernel, stride):
+def _input_gradient_by_conv(dy, kernel, stride):
     """Input gradient including the padding, [B, T_in, C_in] from the first padded input on, by a convolution."""
-    dense = by_phase(kernel.swapaxes(1, 2), stride)
+    dense = phases_as_channels(kernel.swapaxes(1, 2), stride)
     return _fast_xla_conv(dy, dense, 1, dense.shape[0] - 1, 1).reshape(dy.shape[0], -1, kernel.shape[1])
 
 
-def _scattered_by_overlap(dy, kernel, stride):
+def _input_gradient_by_overlap_add(dy, kernel, stride):
     """The same by one matrix product and sums of shifted windows, without transposing the kernel in memory."""
     rows = phases(kernel, stride)
     taps, _, width, channels = rows.shape
@@ -192,7 +193,7 @@ def _by_toom_cook(x, kernel, padding, dilation):
     """
     taps, width, channels = kernel.shape
     rows, length = x.shape[0], x.shape[1] + 2 * padding - dilation * (taps - 1)
-    chunk = _TAPS_OF_WIDE if taps == _TAPS_OF_WIDE else 4
+    chunk = _WIDE_TAPS if taps == _WIDE_TAPS else 4
     chunks = -(-taps // chunk)
     a, g, b = _toom_cook(chunk)
     tiles = -(-length // (TILE * dilation))
@@ -202,13 +203,13 @@ def _by_toom_cook(x, kernel, padding, dilation):
     x = x.reshape(rows, windows + 1, TILE, dilation * width)
     kernel = padded(kernel[None], 0, chunks * chunk - taps).reshape(chunks, chunk, width, channels)
     # Sums of slices and plain products: with a batched product, the backward pass would transpose every kernel in memory.
-    xs = _combined(b, [x[:, i // TILE : i // TILE + windows, i % TILE] for i in range(b.shape[1])])
+    xs = _weighted_sums(b, [x[:, i // TILE : i // TILE + windows, i % TILE] for i in range(b.shape[1])])
     ys = []
-    for one, other in zip(xs, _combined(g, kernel.swapaxes(0, 1)), strict=True):
+    for one, other in zip(xs, _weighted_sums(g, kernel.swapaxes(0, 1)), strict=True):
         one = one.reshape(rows, windows * dilation, width)
         y = jnp.matmul(one, other[0], precision=PRECISION) if chunks == 1 else _fast_xla_conv(one, other, 1, 0, dilation)
         ys.append(y.reshape(rows, tiles, dilation * channels))
-    return jnp.stack(_combined(a, ys), axis=2).reshape(rows, -1, channels)[:, :length]
+    return jnp.stack(_weighted_sums(a, ys), axis=2).reshape(rows, -1, channels)[:, :length]
 
 
 def _by_spectra(x, kernel, stride, padding, groups):
@@ -225,17 +226,17 @@ def _by_spectra(x, kernel, stride, padding, groups):
     kernel = phases(kernel, stride).reshape(taps, stride, -1, groups, channels // groups)
     kernel = _permuted(kernel, (0, 3, 1, 2, 4)).reshape(taps, groups, width, -1)
 
-    y = jnp.matmul(_rows_by(b, x), _rows_by(g, kernel), precision=PRECISION)
-    y = _rows_by(a, y).reshape(outputs, groups, rows, tiles, -1)
+    y = jnp.matmul(_matmul_rows(b, x), _matmul_rows(g, kernel), precision=PRECISION)
+    y = _matmul_rows(a, y).reshape(outputs, groups, rows, tiles, -1)
     return _permuted(y, (2, 3, 0, 1, 4)).reshape(rows, tiles * outputs, channels)[:, :length]
 
 
-def _combined(matrix, parts):
+def _weighted_sums(matrix, parts):
     """A small matrix times `parts`: one weighted sum per row."""
     return [sum(float(weight) * part for weight, part in zip(row, parts, strict=True) if weight) for row in matrix]
 
 
-def _rows_by(matrix, x):
+def _matmul_rows(matrix, x):
     """A matrix times x, along the first axis of x."""
     return jnp.matmul(matrix, x.reshape(x.shape[0], -1), precision=PRECISION).reshape(-1, *x.shape[1:])
 

@@ -52,7 +52,7 @@ def phases(kernel, stride):
     return padded(kernel[None], 0, taps * stride - kernel.shape[0])[0].reshape(taps, stride, *kernel.shape[1:])
 
 
-def by_phase(kernel, stride):
+def phases_as_channels(kernel, stride):
     """The dense kernel [taps, C_in, stride * C_out] for upsampling by `stride` with a kernel [K, C_in, C_out]."""
     reversed_phases = phases(kernel, stride)[::-1].swapaxes(1, 2)  # the latest input is last
     return reversed_phases.reshape(*reversed_phases.shape[:2], -1)

@@ -32,18 +32,18 @@ class Edges:
         return self.replace(rate=self.rate * factor)
 
     def mask(self) -> Bool[Array, "B T"] | None:
-        """The mask at all positions, true inside of utterances; None: all are inside."""
+        """The mask at all positions, true inside utterances; None: all are inside."""
         return None if self.inside is None else jnp.repeat(self.inside, self.rate, axis=1)
 
     def zero(self, x: Float[Array, "B T C"]) -> Float[Array, "B T C"]:
-        """`x`, set to zero outside of the utterances."""
+        """`x`, set to zero outside the utterances."""
         mask = self.mask()
         return x if mask is None else jnp.where(mask[..., None], x, 0)
 
     def pad(self, x: Float[Array, "B T C"], before: int, after: int, mode: Mode) -> Float[Array, "B T_padded C"]:
         """`x` padded by `before` positions on the left and `after` on the right, T_padded = before + T + after.
 
-        Each utterance gets the same padding as if it were alone. All other positions outside of utterances are zero.
+        Each utterance gets the same padding as if it were alone. All other positions outside utterances are zero.
         """
         mask = self.mask()
         if mask is None:
@@ -62,7 +62,7 @@ class Edges:
         return jnp.stack(shifted).any(axis=0)
 
 
-FULL_ROWS = Edges()
+FULL_ROWS = Edges()  # every row is one complete utterance
 
 
 def _sources(mask: Bool[Array, "B T"], before: int, after: int, mode: Mode) -> tuple[Array, Bool[Array, "B T_padded"]]:
@@ -74,8 +74,8 @@ def _sources(mask: Bool[Array, "B T"], before: int, after: int, mode: Mode) -> t
     starts = jax.lax.cummin(jnp.where(mask, index, far), axis=1, reverse=True)  # the next one inside, from here on
     ends = jnp.pad(jnp.pad(ends, ((0, 0), (0, after)), mode="edge"), ((0, 0), (before, 0)), constant_values=-far)
     starts = jnp.pad(jnp.pad(starts, ((0, 0), (before, 0)), mode="edge"), ((0, 0), (0, after)), constant_values=far)
-    here = jnp.arange(-before, length + after)[None]
-    past, ahead = here - ends, starts - here  # distances; both 0 inside
-    mirrored = mode == "reflect"
-    source = jnp.where(past <= after, ends - mirrored * past, starts + mirrored * ahead)
+    position = jnp.arange(-before, length + after)[None]
+    past, ahead = position - ends, starts - position  # distances to the nearest utterances; both 0 inside
+    reflected = mode == "reflect"
+    source = jnp.where(past <= after, ends - reflected * past, starts + reflected * ahead)
     return jnp.clip(source, 0, length - 1), (past <= after) | (ahead <= before)

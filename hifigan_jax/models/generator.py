@@ -46,7 +46,7 @@ class Stage(NamedTuple):
     """`layer(x, edges)` [B, T, C] -> [B, T * stride, C'] and its receptive field.
 
     An output depends on inputs up to `latency` output samples ahead of it, and on at most `left_context` inputs before the
-    last of these. `edges` are those of the input, which is zero outside of the utterances.
+    last of these. `edges` are those of the input, which is zero outside the utterances.
     """
 
     layer: Callable[[Array, Edges], Array]
@@ -56,7 +56,7 @@ class Stage(NamedTuple):
 
 
 def run_stages(stages: Iterable[Stage], conditions: Conditions, edges: Edges) -> Float[Array, "B T"]:
-    """The audio: the last stage's only channel. Its values outside of the utterances are undefined."""
+    """The audio: the last stage's only channel. Its values outside the utterances are undefined."""
     x = conditions.mel
     for stage in stages:
         x = stage.layer(edges.zero(x), edges)
