@@ -228,4 +228,4 @@ def test_a_recording_that_vanishes_is_a_data_error_in_one_line(corpus, config, t
     os.remove(gone)
     with pytest.raises(DataError) as caught:
         list(itertools.islice(stream, 12))
-    assert str(caught.value) == f"{gone}: can't be decoded: no such file"
+    assert str(caught.value) == f"{gone}: cannot be decoded: no such file"

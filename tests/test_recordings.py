@@ -329,7 +329,7 @@ def test_a_missing_or_misshapen_mel_is_refused(fine_tuning, folder):
     with pytest.raises(DataError, match=rf"^{folder}/mels/a.npy: shape \(11, 80\)"):
         load_corpus(fine_tuning, folder / "index.json")
     (folder / "mels" / "a.npy").unlink()
-    with pytest.raises(DataError, match=rf"^{folder}/mels/a.npy: can't be read"):
+    with pytest.raises(DataError, match=rf"^{folder}/mels/a.npy: cannot be read"):
         load_corpus(fine_tuning, folder / "index.json")
 
 
@@ -346,9 +346,9 @@ WRONG_MELS = {
     "transposed": (np.zeros((11, 80), np.float32), r"shape \(11, 80\), expected \(80, frames\); it looks transposed"),
     "one_more": (np.zeros((80, 12), np.float32), "12 frames, but .* has 11"),
     "one_less": (np.zeros((1, 80, 10), np.float32), "10 frames, but .* has 11"),
-    "nan": (np.full((80, 11), np.nan, np.float32), "holds NaN or infinite values"),
+    "nan": (np.full((80, 11), np.nan, np.float32), "contains NaN or infinite values"),
     "bins": (np.zeros((64, 11), np.float32), r"shape \(64, 11\), expected \(80, frames\)"),
-    "missing": (None, "can't be read: No such file"),
+    "missing": (None, "cannot be read: No such file"),
 }
 
 

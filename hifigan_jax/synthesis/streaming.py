@@ -16,7 +16,7 @@ from jax.sharding import Sharding
 from jaxtyping import Array, Bool, Float
 
 from hifigan_jax import runtime
-from hifigan_jax.models.edges import WHOLE, Edges
+from hifigan_jax.models.edges import FULL_ROWS, Edges
 from hifigan_jax.models.generator import latency
 from hifigan_jax.platforms import Platform
 
@@ -45,7 +45,7 @@ def initial_state(generator: nn.Module, mel: Float[Array, "1 F M"]) -> StreamSta
     x, state = mel, []
     for stage in generator.stages():
         state.append(jnp.zeros((1, stage.left_context, x.shape[2]), x.dtype))
-        x = stage.layer(x, WHOLE)
+        x = stage.layer(x, FULL_ROWS)
     return state
 
 

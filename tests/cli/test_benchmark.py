@@ -52,4 +52,4 @@ def test_random_weights_are_a_generators_and_compile_nothing(tiny_config, normal
 
 def test_a_missing_configuration_gets_one_line(capsys):
     assert run("benchmark", ["synthesis", "--config", "missing.json"]) == 2
-    assert capsys.readouterr().err == "error: missing.json: can't be read: No such file or directory\n"
+    assert capsys.readouterr().err == "error: missing.json: cannot be read: No such file or directory\n"

@@ -106,7 +106,7 @@ def test_speech_that_can_t_be_kept_costs_no_other(weights, recordings, tmp_path,
     assert code == 3
     assert printed.splitlines() == [str(tmp_path / "out/below/two words ü_generated.wav")]
     (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
-    assert "one_generated.wav: not written: the audio holds NaN" in line
+    assert "one_generated.wav: not written: the audio contains NaN" in line
     assert "1 files, " in said
 
 
@@ -116,7 +116,7 @@ def test_a_disk_that_can_t_be_written_ends_it_in_one_line(weights, recordings, t
     assert code == 5
     assert printed == ""
     (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
-    assert "can't be written" in line
+    assert "cannot be written" in line
 
 
 def test_an_interrupt_leaves_no_half_written_file(weights, recordings, tmp_path, capfd, monkeypatch, request):

@@ -74,8 +74,8 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(config, caplog, 
 def test_other_models_in_the_same_folder_are_refused(config, run_of):
     run_of(config, "run", 1)
     for change, message in (
-        ({"upsample_initial_channel": 32}, "upsample_initial_channel 16 there, 32 here"),
-        ({"mpd_periods": (2, 5)}, r"mpd_periods \(2, 3\) there, \(2, 5\) here"),
+        ({"upsample_initial_channel": 32}, "upsample_initial_channel is 16, expected 32"),
+        ({"mpd_periods": (2, 5)}, r"mpd_periods is \(2, 3\), expected \(2, 5\)"),
     ):
         with pytest.raises(CheckpointError, match=message):
             run_of(config.replace(change), "run", 2)

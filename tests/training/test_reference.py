@@ -67,7 +67,7 @@ def test_another_learning_rate_than_the_epoch_s_is_said(theirs, training_config,
 
 
 def test_a_run_of_another_model_is_refused(theirs, training_config, run_of):
-    with pytest.raises(CheckpointError, match="upsample_initial_channel 16 there, 32 here"):
+    with pytest.raises(CheckpointError, match="upsample_initial_channel is 16, expected 32"):
         run_of(training_config.replace({"upsample_initial_channel": 32}), "theirs", 5)
     (theirs / "config.json").unlink()
     with pytest.raises(CheckpointError, match=r"none of its g_\* and do_\* files can be used"):
