@@ -64,7 +64,7 @@ def params_of(state_dict: StateDict, path_of: Callable[[str], Path]) -> dict[str
 
 
 def state_dict_of(params: Mapping[str, Any], layers: Iterable[tuple[Path, str]], dimensions: int = 1) -> dict[str, np.ndarray]:
-    """The tensors of `layers`, (path, PyTorch name) of convolutions over `dimensions` axes, in this order."""
+    """The tensors of `layers`, (path, PyTorch name) of `dimensions`-dimensional convolutions, in this order."""
     found = {}
     for path, name in layers:
         leaves = descend(dict(params), path)
