@@ -18,7 +18,7 @@ def noise(rng):
 def error_message(function, *arguments, error=DataError):
     with pytest.raises(error) as caught:
         function(*arguments)
-    assert len(str(caught.value).splitlines()) == 1
+    assert str(caught.value).startswith(f"{arguments[0]}: ".replace("\0", " "))
     return str(caught.value)
 
 
@@ -229,7 +229,6 @@ def test_damaged_files_are_read_or_rejected(tmp_path_factory, kind, changes, ten
             read(path)
         except DataError as error:
             assert str(error).startswith(f"{path}: ")  # noqa: PT017
-            assert len(str(error).splitlines()) == 1  # noqa: PT017
 
 
 # --- resampling -----------------------------------------------------------------------------------------------------------------

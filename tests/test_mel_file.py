@@ -22,7 +22,6 @@ def error_message(path, num_mels=80):
     with pytest.raises(DataError) as caught:
         read_mel(path, num_mels)
     assert str(caught.value).startswith(f"{path}: ")
-    assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)
 
 
@@ -168,7 +167,7 @@ def test_damaged_files_are_read_or_rejected(tmp_path_factory, changes, cut):
     try:
         read_mel(path, 80)
     except DataError as error:
-        assert len(str(error).splitlines()) == 1  # noqa: PT017
+        assert str(error).startswith(f"{path}: ")  # noqa: PT017
 
 
 def test_mels_are_padded_with_silence(mel):

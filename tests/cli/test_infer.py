@@ -209,7 +209,7 @@ def test_convert_makes_a_checkpoint_that_speaks_the_same(weights, tmp_path, capf
     one, other = (Vocoder.from_pretrained(path).decode(mel) for path in (weights, tmp_path / "copy"))
     np.testing.assert_array_equal(one, other)
     assert main(["convert", str(weights), str(tmp_path / "copy")]) == 2
-    assert "already there" in capfd.readouterr().err
+    assert "already exists" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("program", ["infer.py", "train.py"])

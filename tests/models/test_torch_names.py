@@ -128,10 +128,10 @@ def replaced(**changes):
     ("state", "words"),
     [
         ({}, "not a HiFi-GAN generator"),
-        ([], "no state_dict"),
-        (None, "no state_dict"),
-        ({"conv_pre.bias": [1.0]}, "no state_dict"),
-        ({"generator": with_weight_norm()}, "no state_dict"),
+        ([], "not a state_dict"),
+        (None, "not a state_dict"),
+        ({"conv_pre.bias": [1.0]}, "not a state_dict"),
+        ({"generator": with_weight_norm()}, "not a state_dict"),
         (without("conv_pre"), "not a HiFi-GAN generator"),
         (without("conv_post"), "not a HiFi-GAN generator"),
         (without("ups.0.bias"), "layer ups_0 is incomplete"),
@@ -144,15 +144,14 @@ def replaced(**changes):
         (replaced(conv_pre__weight_v=numbered(4, 3, 7, 2)), "conv_pre"),
         (replaced(ups__0__weight_v=np.array(3, np.float32)), "ups"),
         (replaced(conv_pre__bias__bias=numbered(4)), "conv_pre"),
-        (with_weight_norm() | {0: numbered(4)}, ""),
+        (with_weight_norm() | {0: numbered(4)}, "not a state_dict"),
         (with_weight_norm() | {"a\nb": numbered(4)}, "unknown tensor name"),
     ],
 )
-def test_other_state_dicts_are_rejected_in_one_line(state, words):
+def test_a_state_dict_of_another_model_is_refused(state, words):
     with pytest.raises(CheckpointError) as caught:
         generator_params(state)
     assert words in str(caught.value)
-    assert len(str(caught.value).splitlines()) == 1
 
 
 # --- discriminators -------------------------------------------------------------------------------------------------------------

@@ -168,7 +168,7 @@ def test_a_hifigan_run_with_melgan_s_discriminator_cannot_be_converted_to_the_re
     shapes = jax.eval_shape(generator.init, jax.random.key(0), Conditions(jnp.zeros((1, 8, 80))))["params"]
     leaves = {name: np.ones(leaf.shape, leaf.dtype) for name, leaf in named_leaves(shapes).items()}
     step = checkpoint.write(tmp_path / "step", {"generator": leaves}, config)
-    with pytest.raises(UsageError, match=r"do_\* files hold no melgan: convert the generator alone"):
+    with pytest.raises(UsageError, match=r"do_\* files cannot contain melgan: convert only the generator"):
         convert(step, tmp_path / "theirs")
     assert not (tmp_path / "theirs").exists()
     assert convert(step, tmp_path / "alone.pth") == [tmp_path / "alone.pth"]
