@@ -8,7 +8,6 @@ from functools import partial
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from scipy.linalg import block_diag
 
 import hifigan_jax.models.convolution_xla as convolution_xla
 from hifigan_jax.models.convolution_xla import PRECISION, padded, phases, phases_as_channels, transposed
@@ -254,8 +253,13 @@ def _toom_cook(taps):
         rows = [part(x ** np.arange(count)) for x in points for part in (np.real, np.imag)[: 1 + np.iscomplex(x)]]
         return np.array([*rows, np.eye(count)[-1]])
 
-    def each(pair):
-        return block_diag(*(pair if np.iscomplex(x) else 1 for x in points), 1)
+    def each(pair):  # block-diagonal: `pair` for each complex point, 1 for the others and for infinity
+        blocks = [np.array(pair if np.iscomplex(x) else [[1.0]]) for x in (*points, np.inf)]
+        stops = np.cumsum([block.shape for block in blocks], axis=0)
+        matrix = np.zeros(stops[-1])
+        for block, (row, column) in zip(blocks, stops, strict=True):
+            matrix[row - block.shape[0] : row, column - block.shape[1] : column] = block
+        return matrix
 
     # A complex product takes three real ones (Gauss): p = (ac, bd, (a + b)(c + d)), with parts p0 - p1 and p2 - p0 - p1.
     split, join = each([[1, 0], [0, 1], [1, 1]]), each([[1, -1], [-1, -1], [0, 1]])
