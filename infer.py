@@ -1,4 +1,4 @@
-"""Turn a folder of recordings or mels into speech: python infer.py --input_wavs_dir samples --output_dir generated"""
+"""Synthesize speech from a folder of recordings or mels: python infer.py --input_wavs_dir samples --output_dir generated"""
 
 import sys
 

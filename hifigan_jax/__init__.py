@@ -1,13 +1,13 @@
-"""HiFi-GAN in JAX: mel-spectrograms to speech, and the training of what does it.
+"""Neural vocoders in JAX: synthesis of speech from log-mel spectrograms, and their training.
 
-    config, audio, losses          values, no models
-    mel, windows, data, models/    the parts
-    checkpoint, generator_source   on disk and back
-    synthesis, training/           what they do together
-    cli/                           the programs
+    config/, audio, losses, conventions    values: no JAX, no models
+    mel, data, models/, weights/           parts
+    checkpoint, loading, convert           models on disk
+    training/, synthesis/                  behavior
+    cli/                                   programs
 
-Axis letters, everywhere: B rows of a batch, T samples, F mel frames, M mel bins, C channels, P period, K taps of a kernel.
-Units: audio in [-1, 1], frequencies in Hz, sizes in samples unless they say frames, mels in natural log.
+Axis names: B batch, T samples, F mel frames, M mel bins, C channels, P period, K kernel taps.
+Units: audio in [-1, 1], frequencies in Hz, sizes in samples unless they are called frames.
 """
 
 __version__ = "0.1.0"
@@ -15,7 +15,7 @@ __all__ = ["Vocoder"]
 
 
 def __getattr__(name: str):
-    if name == "Vocoder":  # jax takes a second to import; `hifigan_jax.config` needs none of it
+    if name == "Vocoder":  # imported on demand: `hifigan_jax.config` must not import jax, which takes a second
         from hifigan_jax.synthesis import Vocoder
 
         return Vocoder

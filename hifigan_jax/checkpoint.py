@@ -1,12 +1,12 @@
-"""Checkpoints on disk: Orbax behind save, restore and latest, each step whole, checked and self-describing.
+"""Checkpoints on disk: atomic, verified by checksums, self-describing; Orbax writes and reads the arrays.
 
-    <run>/checkpoints/00005000/config.json     what the weights belong to
+    <run>/checkpoints/00005000/config.json     the configuration of the weights
                                generator/      Orbax: the generator's parameters, all that inference reads
                                training/       Orbax: everything else that resuming needs
                                manifest.json   shape and dtype of every array, SHA-256 of every file; written last
 
-A step appears under its name only when it is complete. Orbax itself restores flipped bits without a word, and goes on complaining
-from its threads after a restore that failed; so the checksums are verified before it sees a file.
+A step gets its final name only when it is complete. Checksums are verified before Orbax opens a file: Orbax restores flipped bits
+silently, and after a failed restore its threads keep on logging errors.
 """
 
 import hashlib
@@ -20,7 +20,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 from hifigan_jax.config import Config, load_config, model_differences, save_config
 from hifigan_jax.errors import CheckpointError, DiskError
@@ -36,21 +35,23 @@ Leaves = Mapping[str, Any]  # path ("conv_pre/bias") -> array
 
 
 def save(run: Path, step: int, parts: Mapping[str, Leaves], config: Config, data: Mapping[str, Any], keep: int) -> Path:
-    """Writes the checkpoint of `step` and returns its folder; raises DiskError and leaves nothing if it can't.
+    """Writes the checkpoint of `step` and returns its folder. Raises DiskError and leaves nothing if it cannot be written.
 
-    `parts` holds the leaves of "generator" and "training"; `data` is whatever should be known of the data when resuming. Only
-    the newest `keep` steps retain their "training" part.
+    `parts` contains the leaves of "generator" and "training"; `data` describes the training data and is read when resuming.
+    Only the newest `keep` steps retain their "training" part.
     """
     folder = write(run / FOLDER / f"{step:08d}", parts, config, step, data)
     if jax.process_index() == 0:
-        _forget_training_parts(run, keep)
+        _delete_old_training_parts(run, keep)
     return folder
 
 
 def write(
     folder: Path, parts: Mapping[str, Leaves], config: Config, step: int = 0, data: Mapping[str, Any] | None = None
 ) -> Path:
-    """Writes one checkpoint as `folder`, whole or not at all, and returns its path. Raises DiskError."""
+    """Writes one checkpoint as `folder`, atomically, and returns its path. Raises DiskError."""
+    import orbax.checkpoint as ocp  # on demand: the import takes a quarter of a second
+
     final = folder.resolve()
     temporary = final.with_name(f".{final.name}.tmp")
     try:
@@ -72,7 +73,7 @@ def write(
     except (OSError, ValueError) as error:  # Orbax reports a full disk as a ValueError
         shutil.rmtree(temporary, ignore_errors=True)
         reason = str(error).splitlines()[0]
-        raise DiskError(f"{final}: checkpoint not written: {reason:.200}: free some space; older ones are intact") from None
+        raise DiskError(f"{final}: checkpoint not written: {reason:.200}: free disk space; older ones are intact") from None
     _barrier("checkpoint written")
     return final
 
@@ -80,13 +81,15 @@ def write(
 def restore(folder: Path, name: str, target: Leaves | None = None) -> dict[str, Any]:
     """The leaves of one part of a checkpoint, "generator" or "training".
 
-    With `target`, a jax.ShapeDtypeStruct for each leaf, the part must have just these arrays, and are placed by its shardings;
-    without, they are numpy arrays. Raises CheckpointError if anything is missing, differs or is damaged.
+    With `target`, a jax.ShapeDtypeStruct per leaf, the part must have exactly these arrays, which are placed by its shardings;
+    without it, the leaves are numpy arrays. Raises CheckpointError if anything is missing, different or damaged.
     """
+    import orbax.checkpoint as ocp
+
     manifest = read_manifest(folder)
     expected = manifest["leaves"].get(name)
     if expected is None or not (folder / name).is_dir():
-        raise CheckpointError(f"{folder}: has no {name!r} part (older steps keep their generator only)")
+        raise CheckpointError(f"{folder}: has no {name!r} part (older checkpoints keep only the generator)")
     abstract = {path: np.empty(leaf["shape"], np.dtype(leaf["dtype"])) for path, leaf in expected.items()}
     if target is not None:
         _compare(folder, expected, target)
@@ -95,20 +98,20 @@ def restore(folder: Path, name: str, target: Leaves | None = None) -> dict[str, 
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             return checkpointer.restore(folder.resolve() / name, abstract)
-    except Exception as error:  # Orbax and TensorStore raise many kinds
+    except Exception as error:  # Orbax and TensorStore raise many types
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"{folder}: {name} can't be restored: {reason:.200}") from None
+        raise CheckpointError(f"{folder}: {name} cannot be restored: {reason:.200}") from None
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a step; raises CheckpointError where there is none, that is, where the step is not complete."""
+    """The manifest of a step. Raises CheckpointError if there is none: the step is then incomplete."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         if manifest["format"] > FORMAT:
             raise CheckpointError(f"{folder}: written by a newer version of this program: update it")
         return {key: manifest[key] for key in ("step", "data", "leaves", "files")}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder}: no complete checkpoint (manifest.json: {type(error).__name__})") from None
+        raise CheckpointError(f"{folder}: not a complete checkpoint (manifest.json: {type(error).__name__})") from None
 
 
 def steps(run: Path, part: str) -> list[Path]:
@@ -119,17 +122,18 @@ def steps(run: Path, part: str) -> list[Path]:
 
 
 def clear_leftovers(run: Path) -> None:
-    """Deletes what an interrupted save left behind. For the one process that writes to the run."""
+    """Deletes the remains of interrupted saves. Only for the process that writes to the run."""
     for path in (run / FOLDER).glob(".*.tmp"):
         shutil.rmtree(path, ignore_errors=True)
 
 
 def check_same_model(folder: Path, config: Config) -> None:
-    """Raises CheckpointError, naming the keys, if the checkpoint is of other models or another mel than `config` describes."""
+    """Raises CheckpointError, naming the keys, if the models or the mel of the checkpoint differ from those of `config`."""
     stored = load_config(folder / "config.json", unknown_keys="ignore")
     differing = model_differences(stored, config, discriminators=True)
     if differing:
-        raise CheckpointError(f"{folder}: of another configuration: {', '.join(differing)}: choose another --checkpoint_path")
+        difference = ", ".join(differing)
+        raise CheckpointError(f"{folder}: does not match the configuration: {difference}: choose another --checkpoint_path")
 
 
 def _describe(leaf: Any) -> dict[str, Any]:
@@ -146,10 +150,10 @@ def _checksums(folder: Path, part: str) -> dict[str, str]:
 
 
 def _verify(folder: Path, part: str, files: Mapping[str, str]) -> None:
-    there = _checksums(folder, part)
+    found = _checksums(folder, part)
     for name, checksum in files.items():
-        if name.startswith(part + "/") and there.get(name) != checksum:
-            state = "damaged (its checksum differs)" if name in there else "missing"
+        if name.startswith(part + "/") and found.get(name) != checksum:
+            state = "damaged (its checksum differs)" if name in found else "missing"
             raise CheckpointError(f"{folder}: {name} is {state}: use another checkpoint")
 
 
@@ -159,7 +163,7 @@ def _compare(folder: Path, stored: Mapping[str, Any], wanted: Leaves) -> None:
         for leaves in (stored, {path: _describe(leaf) for path, leaf in wanted.items()})
     )
     if difference := first_difference(found, expected):
-        raise CheckpointError(f"{folder}: {difference}: it belongs to another configuration")
+        raise CheckpointError(f"{folder}: {difference}: the checkpoint does not match the configuration")
 
 
 def _replace_folder(temporary: Path, final: Path) -> None:
@@ -171,10 +175,10 @@ def _replace_folder(temporary: Path, final: Path) -> None:
     shutil.rmtree(outgoing, ignore_errors=True)
 
 
-def _forget_training_parts(run: Path, keep: int) -> None:
+def _delete_old_training_parts(run: Path, keep: int) -> None:
     for folder in steps(run, TRAINING)[keep:]:
         outgoing = folder / f".{TRAINING}.tmp"
-        (folder / TRAINING).rename(outgoing)  # so that no half-deleted part is ever taken for a whole one
+        (folder / TRAINING).rename(outgoing)  # so that a half-deleted part is never taken for a complete one
         shutil.rmtree(outgoing, ignore_errors=True)
 
 

@@ -1,24 +1,24 @@
-"""Mel conventions by name: what a log-mel is beyond its sizes and frequencies. One row each."""
+"""Mel conventions by name: the definition of a log-mel besides its sizes and frequencies. One row each."""
 
 import math
 from typing import Literal, NamedTuple
 
 
 class Convention(NamedTuple):
-    """How a magnitude spectrum becomes a log-mel."""
+    """The steps from a spectrum to a log-mel."""
 
     log_base: Literal["e", "10"]
-    floor: float  # the smallest mel magnitude
+    floor: float  # minimum mel magnitude
     magnitude_epsilon: float  # added to re^2 + im^2 under the square root
-    source: str  # the file that defines it
+    source: str  # the file that defines the convention
 
     def log(self, x: float) -> float:
-        """The convention's logarithm of a number."""
+        """The logarithm of a number to the convention's base."""
         return math.log(x) if self.log_base == "e" else math.log10(x)
 
     @property
     def silence(self) -> float:
-        """The value of every bin of a silent frame. (A zero would be loud.)"""
+        """The value of every bin of a silent frame. Zeros would be loud."""
         return self.log(self.floor)
 
 

@@ -1,4 +1,4 @@
-"""Generators and whole training runs from one format into another: ours, the reference's PyTorch files, safetensors."""
+"""Conversion of generators and training runs between our checkpoints, the reference's PyTorch files, and safetensors."""
 
 from pathlib import Path
 
@@ -14,16 +14,17 @@ from hifigan_jax.weights.reference_run import discriminator_file
 from hifigan_jax.weights.safetensors_file import write_safetensors
 from hifigan_jax.weights.torch_writer import write_torch_file
 
-IN_REFERENCE = ("mpd", "msd")  # the discriminators that a do_* file of the reference holds
+REFERENCE_DISCRIMINATORS = ("mpd", "msd")  # those that a do_* file of the reference contains
 
 
 def convert(source: str | Path, target: Path, config: str | Path | None = None) -> list[Path]:
-    """Converts what `load_generator` takes and returns the paths written; `hifigan-jax convert --help` says what becomes what.
+    """Converts `source`, anything that `load_generator` accepts, to `target`; returns the paths written.
 
-    Raises UsageError if the target exists, CheckpointError for a bad source, DiskError if it can't be written.
+    `hifigan-jax convert --help` lists the formats. Raises UsageError if the target exists, CheckpointError for a bad source,
+    DiskError if the target cannot be written.
     """
     if target.exists():
-        raise UsageError(f"{target}: already there: choose a new name")
+        raise UsageError(f"{target}: already exists: choose a new name")
     generator = load_generator(source, config)
     if target.suffix == ".pth":
         _write_generator(target, generator)
@@ -34,8 +35,8 @@ def convert(source: str | Path, target: Path, config: str | Path | None = None) 
     origin = Path(generator.source)
     if (origin / "manifest.json").is_file():
         return _to_reference(generator, origin, target)
-    if (beside := discriminator_file(origin)) is not None:
-        return _run_from_reference(generator, (origin, beside), target)
+    if (paired := discriminator_file(origin)) is not None:
+        return _run_from_reference(generator, (origin, paired), target)
     leaves = traverse_util.flatten_dict(generator.params, sep="/")
     return [checkpoint.write(target, {checkpoint.GENERATOR: leaves}, generator.config)]
 
@@ -43,8 +44,8 @@ def convert(source: str | Path, target: Path, config: str | Path | None = None) 
 def _to_reference(generator: Generator, step: Path, target: Path) -> list[Path]:
     if names := generator.config.generator.TORCH_FILES:
         return _to_pair(generator, step, target / names[0], target / names[1])
-    if others := sorted(generator.config.discriminators.keys() - set(IN_REFERENCE)):
-        raise UsageError(f"{step}: do_* files hold no {', '.join(others)}: convert the generator alone, to a .pth file")
+    if others := sorted(generator.config.discriminators.keys() - set(REFERENCE_DISCRIMINATORS)):
+        raise UsageError(f"{step}: do_* files cannot contain {', '.join(others)}: convert only the generator, to a .pth file")
     if (step / checkpoint.TRAINING).is_dir():
         parts = {name: checkpoint.restore(step, name) for name in (checkpoint.GENERATOR, checkpoint.TRAINING)}
         written = [*write_reference_state(target, from_parts(parts, state_shapes(generator.config)), generator.config)]
@@ -56,7 +57,7 @@ def _to_reference(generator: Generator, step: Path, target: Path) -> list[Path]:
 
 
 def _to_pair(generator: Generator, step: Path, generator_file: Path, discriminator_file: Path) -> list[Path]:
-    """The weights of both networks; the families whose files come in pairs keep their optimizers in further ones."""
+    """Writes the weights of both networks, without the optimizers, which such families keep in other files."""
     written = [generator_file]
     _write_generator(generator_file, generator)
     section = paired_section(generator.config)

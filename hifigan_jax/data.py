@@ -1,4 +1,4 @@
-"""Recordings -> batches. A batch is a pure function of (seed, step), whatever the number of threads, hosts and devices."""
+"""Batches of recordings. A batch is a pure function of (seed, step) for any number of threads, hosts and devices."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -9,41 +9,41 @@ from hifigan_jax import audio, mel_file
 from hifigan_jax.config import Config, Mel
 from hifigan_jax.recordings import Corpus, Recording
 
-PEAK = 0.95  # what the loudest sample of a whole file is scaled to
+PEAK = 0.95  # recordings are scaled to this peak
 
 
 class Batch(NamedTuple):
-    """Audio [B, T]; mel [B, F, M] where it doesn't follow from the audio (fine-tuning), else None."""
+    """Audio [B, T]; mel [B, F, M] when fine-tuning on given mels, else None."""
 
     audio: np.ndarray
     mel: np.ndarray | None
 
 
 def training_batches(corpus: Corpus, config: Config, process: int = 0, processes: int = 1):
-    """An endless sequence of batches, indexed by step, with this process's rows of each.
+    """An infinite sequence of batches, indexed by step, with this process's rows of each.
 
-    Every epoch has its own order and its own crops; both depend on the seed and the position only.
+    Every epoch has its own order and crops, which depend only on the seed and the position.
     """
     import grain  # imports jax
 
     options = config.optimization
     rows = options.batch_size // processes
-    whole_batches = corpus.batches_per_epoch(options.batch_size) * options.batch_size
+    used = corpus.batches_per_epoch(options.batch_size) * options.batch_size
     shuffled = grain.MapDataset.source(corpus.training).seed(options.seed).shuffle()
     crops = shuffled.random_map(_Crop(config.mel, options.segment_size))
-    return crops[:whole_batches].batch(rows, drop_remainder=True, batch_fn=_stack)[process::processes].repeat()
+    return crops[:used].batch(rows, drop_remainder=True, batch_fn=_stack)[process::processes].repeat()
 
 
 def iterate(batches, start: int, threads: int) -> Iterator[Batch]:
-    """The batches from step `start` on, read ahead by `threads` threads."""
+    """The batches from step `start` on, prefetched by `threads` threads."""
     import grain
 
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
     return iter(batches[start:].to_iter_dataset(options))
 
 
-def read_whole(recording: Recording, mel: Mel) -> tuple[np.ndarray, np.ndarray | None]:
-    """A validation utterance: its audio [T], scaled as in training, and its own mel [F, M] when fine-tuning."""
+def read_utterance(recording: Recording, mel: Mel) -> tuple[np.ndarray, np.ndarray | None]:
+    """A complete utterance: its audio [T], scaled as in training, and its mel [F, M] when fine-tuning, else None."""
     samples = _scaled(audio.read_audio(recording.path)[0], recording)
     if recording.mel_path is None:
         return samples, None
@@ -52,7 +52,7 @@ def read_whole(recording: Recording, mel: Mel) -> tuple[np.ndarray, np.ndarray |
 
 
 class _Crop(NamedTuple):
-    """Recording -> one random segment; `rng` is a function of (seed, position) alone."""
+    """Recording -> one random segment; `rng` is a function of (seed, position) only."""
 
     mel: Mel
     length: int  # samples
@@ -63,26 +63,25 @@ class _Crop(NamedTuple):
             start = int(rng.integers(0, max(recording.frames - length, 0) + 1))
             mel = None
         else:
-            whole, start = _mel_and_start(recording, self.mel)
-            first = int(rng.integers(0, max(whole.shape[0] - length // hop, 0) + 1))
+            frames, start = _mel_and_start(recording, self.mel)
+            first = int(rng.integers(0, max(frames.shape[0] - length // hop, 0) + 1))
             start += first * hop
-            part = whole[first : first + length // hop]
-            mel = mel_file.pad_with_silence(part, length // hop, self.mel.convention.silence)
+            mel = mel_file.pad_with_silence(frames[first : first + length // hop], length // hop, self.mel.convention.silence)
         segment = audio.read_segment(recording.path, start, length)
         return Batch(_scaled(segment, recording), mel)
 
 
 def _mel_and_start(recording: Recording, settings: Mel) -> tuple[np.ndarray, int]:
-    """The mel [F, M] of a recording and the first sample that its frame 0 describes; all its frames lie within the recording."""
+    """The mel [F, M] of a recording, without frames beyond its ends, and the sample at which frame 0 starts."""
     mel = mel_file.read_mel(recording.mel_path, settings.num_mels)
     if not recording.centered:
         return mel, 0
-    start = settings.hop_size - settings.hop_size // 2  # of frame 1; half of frame 0 lies before the recording
+    start = settings.hop_size - settings.hop_size // 2  # of frame 1; frame 0 starts before the recording and is dropped
     return mel[1 : 1 + (recording.frames - start) // settings.hop_size], start
 
 
 def _scaled(samples: np.ndarray, recording: Recording) -> np.ndarray:
-    if recording.mel_path is not None or recording.peak == 0:  # fine-tuning takes the recording as it is
+    if recording.mel_path is not None or recording.peak == 0:  # when fine-tuning, the mel has the level of the recording
         return samples
     return (samples.astype(np.float64) / recording.peak * PEAK).astype(np.float32)
 

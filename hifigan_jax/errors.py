@@ -1,45 +1,45 @@
-"""The errors that a user can mend. Each message is one line: what is wrong, where, and how to mend it."""
+"""Errors that a user can fix. Each message is one line: what is wrong, where, and how to fix it."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class HifiganError(Exception):
-    """Base of all of them; `exit_code` is what the programs return."""
+    """Base class of all errors; `exit_code` is the exit code of the command-line programs."""
 
     exit_code = 1
 
     def __init__(self, message: str):
-        """Whatever a file's content or name puts into `message`, it stays one printable line."""
+        """Keeps `message` one printable line, whatever file names or contents it quotes."""
         super().__init__("".join(c if c.isprintable() else " " for c in message))
 
 
 class UsageError(HifiganError):
-    """A flag, a configuration key or an argument."""
+    """An invalid flag, configuration key or argument."""
 
     exit_code = 2
 
 
 class DataError(HifiganError):
-    """A recording, a mel or a file list."""
+    """An invalid recording, mel or file list."""
 
     exit_code = 3
 
 
 class CheckpointError(HifiganError):
-    """A checkpoint, a weights file or a run folder."""
+    """An invalid checkpoint, weights file or run folder."""
 
     exit_code = 4
 
 
 class DiskError(HifiganError):
-    """Something that could not be written."""
+    """A file or folder that cannot be written."""
 
     exit_code = 5
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint at the known word that is closest to a misspelt one, in any case of letters; empty if none is close."""
-    spelled = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), spelled, n=1)
-    return f"; did you mean {spelled[close[0]]!r}?" if close else ""
+    """A hint at the known word closest to a misspelled one, ignoring case; empty if none is close."""
+    originals = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), originals, n=1)
+    return f"; did you mean {originals[close[0]]!r}?" if close else ""

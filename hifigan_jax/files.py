@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic writes of files."""
 
 import os
 import tempfile
@@ -11,9 +11,9 @@ from hifigan_jax.errors import DiskError
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[str]:
-    """Gives a temporary name to write to, and renames it to `path` once the block has ended without an error.
+    """Yields a temporary name to write to, and renames it to `path` when the block ends without an error.
 
-    The folder is made if it is missing. Raises DiskError if anything can't be written, and leaves no temporary file then.
+    Creates the folder if it is missing. Raises DiskError if anything cannot be written. Always removes the temporary file.
     """
     path = Path(path)
     try:
@@ -21,13 +21,13 @@ def atomic_write(path: str | Path) -> Iterator[str]:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         os.close(descriptor)
     except OSError as error:
-        raise DiskError(f"{path}: can't be written: {error.strerror}") from None
+        raise DiskError(f"{path}: cannot be written: {error.strerror}") from None
     try:
         yield temporary
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
-        raise DiskError(f"{path}: can't be written: {error}") from None
+        raise DiskError(f"{path}: cannot be written: {error}") from None
     finally:
         Path(temporary).unlink(missing_ok=True)
 

@@ -1,8 +1,7 @@
-"""How many floating-point operations a model needs, counted from the program that its forward pass is traced to.
+"""The number of floating-point operations of a model, counted in the traced program of its forward pass.
 
-Counted are convolutions, in their direct form on all platforms, and matrix products. A compiler's own count is no yardstick: it
-counts the zeros that some forms multiply with and misses what others save. Biases and activations are left out; they are under
-one per cent.
+Convolutions (in their direct form on all platforms) and matrix products count. Biases and activations do not; they are less than
+one percent. A compiler's own count depends on the form: it includes products with padded zeros and excludes saved products.
 """
 
 import itertools
@@ -22,22 +21,22 @@ from hifigan_jax.models.generator import Conditions
 
 
 def generator_flops(config: Config, frames: int, rows: int = 1) -> int:
-    """Of the synthesis of `rows` mels of `frames` frames."""
+    """Operations for the synthesis of `rows` mels of `frames` frames."""
     conditions = Conditions(jnp.zeros((rows, frames, config.mel.num_mels)))
     return _total(products(config.generator.build(config.mel), conditions))
 
 
 def discriminator_flops(config: Config, samples: int, rows: int = 1) -> int:
-    """Of one look of all discriminators at `rows` times `samples` samples."""
+    """Operations of all discriminators for `rows` utterances of `samples` samples."""
     return _total(products(build_discriminator(config.discriminators), jnp.zeros((rows, samples))))
 
 
 def training_step_flops(config: Config) -> int:
-    """Of one training step on the whole batch.
+    """Operations of one training step on the entire batch.
 
-    A backward pass costs as much for the inputs as forward, and again as much for the weights. The generator goes forward and
-    back once; the discriminator goes forward and back on real and on fake audio to move itself, then forward on both and back to
-    the fake's samples alone.
+    A backward pass costs as much as the forward pass for the inputs, and the same again for the weights. The generator has one
+    forward and one backward pass. The discriminator has both on real and on fake audio for its own update, then forward passes on
+    both and a backward pass to the fake samples only.
     """
     options = config.optimization
     generator = generator_flops(config, options.segment_size // config.mel.hop_size, options.batch_size)
@@ -46,17 +45,17 @@ def training_step_flops(config: Config) -> int:
 
 
 class Product(NamedTuple):
-    """One convolution or matrix product of a program: where it is, what it takes, and how many operations it costs."""
+    """One convolution or matrix product of a program."""
 
-    layer: str  # the path of the module that it is in
-    function: str  # conv1d or conv_transpose1d, or an operation of XLA's: conv_general_dilated or dot_general
-    operands: tuple[tuple[int, ...], ...]  # their shapes
-    options: tuple[tuple[str, int], ...]  # the keyword arguments, if `function` is one of ours
+    layer: str  # path of its module
+    function: str  # conv1d, conv_transpose1d, or XLA's conv_general_dilated or dot_general
+    operands: tuple[tuple[int, ...], ...]  # shapes
+    options: tuple[tuple[str, int], ...]  # keyword arguments of conv1d or conv_transpose1d
     operations: int
 
 
 def products(module: nn.Module, example: Any) -> list[Product]:
-    """Those of one forward pass of `module` on an input of these shapes, in their order."""
+    """The products of one forward pass of `module` on an input with the shapes of `example`, in program order."""
     variables = jax.eval_shape(module.init, jax.random.key(0), example)
     return list(_products(jax.make_jaxpr(module.apply)(variables, example).jaxpr))
 
@@ -78,10 +77,10 @@ def _products(program: Jaxpr, scope: str = "") -> Iterator[Product]:
 
 
 def _counted(equation: JaxprEqn) -> tuple[str, dict[str, int], int] | None:
-    """Function, options and operations of an equation that is a product by itself; None for others."""
+    """Function, options and operations of an equation that is a product; None for other equations."""
     name, params = equation.primitive.name, equation.params
     shapes = [operand.aval.shape for operand in (*equation.invars, *equation.outvars)]
-    if name == "jit" and params["name"] == conv_transpose1d.__name__:  # every input meets every tap
+    if name == "jit" and params["name"] == conv_transpose1d.__name__:  # every input is multiplied by every tap
         x, kernel, y = shapes
         return params["name"], {"stride": y[1] // x[1]}, 2 * math.prod(x[:2]) * math.prod(kernel)
     if name == conv1d_p.name:
@@ -99,18 +98,18 @@ def _counted(equation: JaxprEqn) -> tuple[str, dict[str, int], int] | None:
 
 
 def _inner(equation: JaxprEqn, layer: str) -> list[Product]:
-    """The products of an equation's inner programs; of several branches, those of the most expensive."""
+    """The products of an equation's inner programs; of several branches, those of the most expensive one."""
     parts = [list(_products(program, layer)) for program in jaxprs_in_params(equation.params)]
     if equation.primitive.name == "cond":
         return max(parts, key=_total)
     found = list(itertools.chain(*parts))
     if found and equation.primitive.name == "while":
-        raise ValueError(f"{layer}: products in a while loop can't be counted: use lax.scan")
+        raise ValueError(f"{layer}: products in a while loop cannot be counted: use lax.scan")
     return found
 
 
 def _times(equation: JaxprEqn) -> int:
-    """How often an equation's inner programs run, on all devices together."""
+    """The number of runs of an equation's inner programs, on all devices together."""
     if equation.primitive.name == "scan":
         return equation.params["length"]
     return equation.params["mesh"].size if equation.primitive.name == "shard_map" else 1

@@ -1,7 +1,7 @@
-"""From whatever names a trained generator to its configuration and parameters.
+"""Loading a trained generator: its configuration and its parameters.
 
-A named model, a .pth file of the reference, a safetensors file, a folder with the reference's `g_*` files, a run of ours or one
-of its steps.
+The source is the name of a pretrained model, a PyTorch checkpoint, a safetensors file, a folder with `g_*` files of the
+reference, a run folder of `train.py`, or one checkpoint of a run.
 """
 
 import logging
@@ -24,11 +24,11 @@ from hifigan_jax.weights.torch_file import read_torch_file
 
 logger = logging.getLogger(__name__)
 
-ENVELOPES = ("generator", "model_g")  # under which PyTorch programs keep a generator's state_dict in a checkpoint
+GENERATOR_KEYS = ("generator", "model_g")  # where PyTorch checkpoints of various projects store the generator's state_dict
 
 
 class Generator(NamedTuple):
-    """A trained generator: its configuration and its parameters with weight norm, as numpy arrays."""
+    """A trained generator: its configuration and its unfolded parameters as NumPy arrays."""
 
     config: Config
     params: dict[str, Any]
@@ -36,11 +36,11 @@ class Generator(NamedTuple):
 
 
 def load_generator(source: str | Path, config: str | Path | None = None) -> Generator:
-    """The generator that `source` names: a path, or the name of a pretrained model where no such path exists.
+    """Loads the generator at the path `source`, or the pretrained model of that name if the path does not exist.
 
-    `config` names its JSON; else that of a safetensors file is inside it, that of a .pth file is config.json beside it, else the
-    only *.json beside it, else it is recognized from the shapes of the tensors among the package's configurations. Raises
-    CheckpointError (UsageError for a bad JSON).
+    The configuration is, in this order: the JSON file `config`; the one embedded in a safetensors file; config.json beside the
+    weights; the only other *.json there; the packaged configuration whose tensors have the same names and shapes. Raises
+    CheckpointError, and UsageError for an invalid configuration.
     """
     path = Path(source)
     if not path.exists():
@@ -52,19 +52,19 @@ def load_generator(source: str | Path, config: str | Path | None = None) -> Gene
         return _from_step(path, config)
     run = path.parent if path.resolve().name == checkpoint.FOLDER else path
     if found := checkpoint.steps(run, checkpoint.GENERATOR):
-        return _newest_good(found, config)
+        return _newest_valid(found, config)
     if files := sorted(path.glob("g_*")):
         return _from_file(files[-1], config)
-    raise CheckpointError(f"{path}: holds no checkpoint (neither {checkpoint.FOLDER}/ nor g_* files)")
+    raise CheckpointError(f"{path}: contains no checkpoint (neither {checkpoint.FOLDER}/ nor g_* files)")
 
 
-def _newest_good(folders: list[Path], config: str | Path | None) -> Generator:
+def _newest_valid(folders: list[Path], config: str | Path | None) -> Generator:
     for folder in folders:
         try:
             return _from_step(folder, config)
         except CheckpointError as error:
-            logger.warning("%s; trying the one before", error)
-    raise CheckpointError(f"{folders[0].parent}: none of its {len(folders)} checkpoints can be used")
+            logger.warning("%s; trying the previous one", error)
+    raise CheckpointError(f"{folders[0].parent}: none of its {len(folders)} checkpoints is usable")
 
 
 def _from_step(folder: Path, config: str | Path | None) -> Generator:
@@ -75,15 +75,15 @@ def _from_step(folder: Path, config: str | Path | None) -> Generator:
 
 
 def paired_section(config: Config) -> DiscriminatorConfig | None:
-    """The discriminator that a family's files in pairs hold: its default one, if the configuration has that and no other."""
+    """The family's default discriminator, if it is the only one that the configuration uses; else None."""
     default = tuple(config.discriminators) == config.generator.DEFAULT_DISCRIMINATORS
     return next(iter(config.discriminators.values())) if default else None
 
 
 def paired_discriminator(source: Path, config: Config) -> dict[str, Any] | None:
-    """The discriminator's parameters beside a family's generator file, where the family's files come in pairs.
+    """Discriminator parameters from the file beside `source`, for families whose weights come in pairs of files; else None.
 
-    Raises CheckpointError for a file that holds none.
+    Raises CheckpointError if that file contains no such discriminator.
     """
     names, section = config.generator.TORCH_FILES, paired_section(config)
     beside = names and source.with_name(names[1])
@@ -118,8 +118,8 @@ def _params(state_dict: Any, config: Config) -> dict[str, Any]:
 def _generator_in(path: Path) -> Any:
     content = read_torch_file(path)
     if isinstance(content, dict) and ("mpd" in content or "msd" in content):
-        raise CheckpointError(f"{path}: holds discriminators and optimizers: give the g_* file of the same step")
-    key = next((key for key in ENVELOPES if isinstance(content, dict) and key in content), None)
+        raise CheckpointError(f"{path}: contains discriminators and optimizers: use the g_* file of the same step")
+    key = next((key for key in GENERATOR_KEYS if isinstance(content, dict) and key in content), None)
     return content if key is None else content[key]
 
 
@@ -130,7 +130,7 @@ def _config_beside(path: Path) -> Path | None:
 
 
 def _recognized(state_dict: Any, path: Path) -> Generator:
-    """By the configuration, of those that come with the package, whose layers have these names and shapes."""
+    """Loads the weights with the packaged configuration that has parameters of the same names and shapes."""
     names, refusals = sorted(file.stem for file in packaged_configs().glob("*.json")), {}
     for name in names:
         config = load_config(packaged_config(name))
@@ -140,19 +140,19 @@ def _recognized(state_dict: Any, path: Path) -> Generator:
             refusals[name] = str(error)
             continue
         if _shape_difference(params, config) is None:
-            logger.info("%s: no configuration beside it; its tensors have the shapes of %s, which is used", path, name)
+            logger.info("%s: no configuration beside it; using %s, whose tensors have the same shapes", path, name)
             return Generator(config, params, str(path))
     if len(refusals) == len(names):
         raise CheckpointError(f"{path}: {'; '.join(dict.fromkeys(refusals.values()))}")
     raise CheckpointError(
-        f"{path}: no configuration beside it and none of {', '.join(names)} by its shapes: name its JSON with --config"
+        f"{path}: no configuration beside it, and its shapes match none of {', '.join(names)}: give its JSON with --config"
     )
 
 
 def _check_shapes(params: dict[str, Any], config: Config, path: Path) -> None:
     difference = _shape_difference(params, config)
     if difference:
-        raise CheckpointError(f"{path}: the weights don't fit the configuration: {difference}: name another with --config")
+        raise CheckpointError(f"{path}: the weights do not match the configuration: {difference}: give another with --config")
 
 
 def _shape_difference(params: dict[str, Any], config: Config) -> str | None:

@@ -1,7 +1,7 @@
-"""Losses: raw terms without weights, one pure function each. Which of them a run minimizes, its configuration says.
+"""Losses: terms without weights, one pure function each. The configuration selects the terms that a run minimizes.
 
-A score map or feature map is an array of any shape; every term is a mean over one map, summed over maps. The functions use
-methods of arrays alone, so that configurations can be checked against the names here without importing jax.
+Score maps and feature maps are arrays of any shape. Every term is a mean over each map, summed over maps. The functions only use
+methods of arrays, so that configurations can be checked against the names here without importing jax.
 
 To add a loss: a function of a `Comparison` and a line in TERMS. To add a GAN loss: two functions and a line in GAN_LOSSES.
 """
@@ -10,19 +10,19 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 Array = Any
-Scores = Sequence[Array]  # a score map of each sub-discriminator
-Features = Sequence[Sequence[Array]]  # the feature maps of each sub-discriminator
+Scores = Sequence[Array]  # one score map per sub-discriminator
+Features = Sequence[Sequence[Array]]  # the feature maps of every sub-discriminator
 
 
 class GanLoss(NamedTuple):
-    """The two sides of the game: what the discriminators minimize and what the generator does."""
+    """The adversarial losses of both networks."""
 
-    discriminator: Callable[[Scores, Scores], Array]  # of the scores of real and of generated audio
-    generator: Callable[[Scores], Array]  # of the scores of generated audio
+    discriminator: Callable[[Scores, Scores], Array]  # (scores of real audio, of generated audio) -> loss
+    generator: Callable[[Scores], Array]  # scores of generated audio -> loss
 
 
 class Comparison(NamedTuple):
-    """What a loss term of the generator can see of a batch."""
+    """The inputs of the generator's loss terms for a batch."""
 
     real: Array  # [B, T]
     fake: Array  # [B, T]
@@ -33,10 +33,10 @@ class Comparison(NamedTuple):
 
 
 class Term(NamedTuple):
-    """One term of the generator's loss and how it is logged."""
+    """A term of the generator's loss and its names in logs."""
 
     function: Callable[[Comparison], Array]
-    adversarial: bool  # whether it needs the discriminators, so that adversarial_from_step holds it back
+    adversarial: bool  # whether it needs the discriminators and starts at adversarial_from_step
     tag: str  # in TensorBoard and metrics.jsonl
     label: str | None = None  # on stdout; None: not printed
 
@@ -73,7 +73,7 @@ def feature_matching_loss(real: Features, fake: Features) -> Array:
 
 
 def mean_absolute_difference(real: Array, fake: Array) -> Array:
-    """Mean |real - fake|; of two log-mels, the mel loss (Kong et al. 2020, equation 3)."""
+    """Mean |real - fake|. For log-mels, this is the mel loss (Kong et al. 2020, equation 3)."""
     return abs(real - fake).mean()
 
 

@@ -1,4 +1,4 @@
-"""Log-mel spectrograms on the device: audio [B, T] -> log-mel [B, F, M] of a configuration's convention."""
+"""Log-mel spectrograms on the device: audio [B, T] -> log-mel [B, F, M] in a configuration's convention."""
 
 import functools
 
@@ -11,16 +11,16 @@ from hifigan_jax.config.sections import Mel
 
 
 def log_mel(audio: Float[Array, "B T"], settings: Mel) -> Float[Array, "B F M"]:
-    """Log-mel of whole utterances with reflected ends; F = T // hop_size. Needs more than `settings.padding` samples."""
+    """Log-mel of complete utterances with reflection padding, F = T // hop_size. Needs more than `settings.padding` samples."""
     padded = jnp.pad(audio, ((0, 0), (settings.padding, settings.padding)), mode="reflect")
     return log_mel_of_padded(padded, settings)
 
 
 def log_mel_of_padded(audio: Float[Array, "B T"], settings: Mel) -> Float[Array, "B F M"]:
-    """Log-mel of audio that already carries `settings.padding` samples of context at either end.
+    """Log-mel of audio that already includes `settings.padding` samples of context at each end.
 
-    log(max(mel |X|, floor)) with |X| = sqrt(re^2 + im^2 + epsilon), a periodic Hann window and a Slaney filterbank; logarithm,
-    floor and epsilon are the convention's. It computes in audio's dtype, in full precision on every backend.
+    log(max(mel |X|, floor)) with |X| = sqrt(re^2 + im^2 + epsilon), a periodic Hann window and a Slaney filterbank. Logarithm,
+    floor and epsilon depend on the convention. Computed in the dtype of `audio`, in full precision on every backend.
     """
     convention = settings.convention
     frames = (audio.shape[1] - settings.n_fft) // settings.hop_size + 1
@@ -38,14 +38,14 @@ def _magnitude(spectrum, epsilon):
     power = spectrum.real**2 + spectrum.imag**2
     if epsilon:
         return jnp.sqrt(power + epsilon)
-    positive = power > 0  # where it is not, the root's derivative would be infinite
+    positive = power > 0  # at zero, the derivative of the square root is infinite
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, power, 1)), 0)
 
 
 class LogMel:
-    """`log_mel` of whole utterances of any length, on the host's arrays, by one compiled program for all lengths."""
+    """`log_mel` of utterances of any length as numpy arrays, with one compiled program for all lengths."""
 
-    STRETCH = 512  # frames a call
+    CHUNK_FRAMES = 512  # frames per call of the program
 
     def __init__(self, settings: Mel):
         self.settings = settings
@@ -55,14 +55,14 @@ class LogMel:
         """Audio [T] -> float32 [T // hop_size, M]."""
         frames, hop = audio.size // self.settings.hop_size, self.settings.hop_size
         padded = reflect_pad(audio, self.settings)
-        size = (self.STRETCH - 1) * hop + self.settings.n_fft
-        stretches = [padded[start * hop : start * hop + size] for start in range(0, frames, self.STRETCH)]
-        mels = [self._program(np.pad(stretch, (0, size - stretch.size))[None])[0] for stretch in stretches]
+        size = (self.CHUNK_FRAMES - 1) * hop + self.settings.n_fft
+        chunks = [padded[start * hop : start * hop + size] for start in range(0, frames, self.CHUNK_FRAMES)]
+        mels = [self._program(np.pad(chunk, (0, size - chunk.size))[None])[0] for chunk in chunks]
         return np.concatenate(mels)[:frames]
 
 
 def reflect_pad(audio: np.ndarray, settings: Mel) -> np.ndarray:
-    """Audio [T] with its ends reflected as `log_mel` does, on the host; [T + 2 padding]."""
+    """Audio [T] with the reflection padding of `log_mel`, as a numpy array [T + 2 padding]."""
     return np.pad(audio, settings.padding, mode="reflect")
 
 
@@ -76,7 +76,7 @@ def _centered_window(win_size: int, n_fft: int) -> np.ndarray:
 def slaney_filterbank(settings: Mel) -> np.ndarray:
     """Triangular filters of unit area in Hz, [M, n_fft // 2 + 1], float64 (Slaney 1998; librosa's default).
 
-    The Slaney scale is linear below 1 kHz (200/3 Hz a mel) and logarithmic above (27 mels a factor of 6.4).
+    The Slaney scale is linear below 1 kHz (200/3 Hz per mel) and logarithmic above (27 mels per factor of 6.4).
     """
     fmax = settings.sampling_rate / 2 if settings.fmax is None else settings.fmax
     mels = np.linspace(_hz_to_mel(settings.fmin), _hz_to_mel(fmax), settings.num_mels + 2)

@@ -1,4 +1,4 @@
-"""Mels in .npy files: (M, F) or (1, M, F) log magnitudes on disk, float32 [F, M] here."""
+"""Mels in .npy files: log magnitudes, (M, F) or (1, M, F) on disk and float32 [F, M] in memory."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ from hifigan_jax.errors import DataError
 
 
 def read_mel(path: str | Path, num_mels: int) -> np.ndarray:
-    """The mel of a .npy file as float32 [F, M].
+    """The mel in a .npy file as float32 [F, M].
 
-    Raises DataError for what is no array of that shape, is no floating-point array, or holds NaN or infinities.
+    Raises DataError for files that are not floating-point arrays of such a shape, or that contain NaN or infinities.
     """
     try:
         with open(path, "rb") as file:
@@ -18,7 +18,7 @@ def read_mel(path: str | Path, num_mels: int) -> np.ndarray:
                 raise DataError(f"{path}: not a .npy array: save the mel with numpy.save")
         mel = np.lib.format.open_memmap(path, mode="r")
     except OSError as error:
-        raise DataError(f"{path}: can't be read: {error.strerror or error}") from None
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
     except DataError:
         raise
     except Exception as error:  # a damaged header can raise anything
@@ -31,15 +31,15 @@ def read_mel(path: str | Path, num_mels: int) -> np.ndarray:
     if mel.ndim != 2 or mel.shape[1] == 0 or mel.shape[0] != num_mels:
         hint = "; it looks transposed" if mel.ndim == 2 and mel.shape[1] == num_mels else ""
         raise DataError(f"{path}: shape {shape}, expected ({num_mels}, frames){hint}")
-    with np.errstate(over="ignore"):  # what float32 can't hold becomes infinite, and is refused below
+    with np.errstate(over="ignore"):  # values out of float32's range become infinite and are rejected below
         mel = np.array(mel.T, np.float32, order="C")
     if not np.isfinite(mel).all():
-        raise DataError(f"{path}: holds NaN or infinite values")
+        raise DataError(f"{path}: contains NaN or infinite values")
     return mel
 
 
 def pad_with_silence(mel: np.ndarray, frames: int, silence: float) -> np.ndarray:
-    """`mel` [F, M] continued to `frames` frames by its convention's value of silence.
+    """`mel` [F, M] padded to `frames` frames with `silence`, the convention's value for it.
 
     Reference: pads with zeros, which are not silence.
     """

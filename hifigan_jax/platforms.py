@@ -1,22 +1,22 @@
-"""What differs from platform to platform beside how a convolution is computed: one row each, for the devices that are used."""
+"""Settings that depend on the platform of the devices in use, except the forms of convolutions. One row per platform."""
 
 from typing import NamedTuple
 
 
 class Platform(NamedTuple):
-    """Sizes and choices for one kind of device."""
+    """Settings for one platform."""
 
-    window_frames: int  # of a window in synthesis, for a usual receptive field
-    batch_frames: int  # per device and batch of windows; a batch has one window at least
+    window_frames: int  # frames of a synthesis window, for a typical receptive field
+    batch_frames: int  # frames of a batch of windows per device; a batch has at least one window
     aligned_spans: bool  # whether spans start at multiples of the generator's tile_frames
-    streams_without_onednn: bool  # whether short streaming steps leave oneDNN's convolutions aside
-    shares_host: bool  # whether the device is the processor that numpy computes on
+    streams_without_onednn: bool  # whether short streaming steps avoid oneDNN's convolutions
+    shares_host: bool  # whether the device is the host's CPU, which numpy also uses
 
 
 _ACCELERATOR = Platform(512, 8192, aligned_spans=False, streams_without_onednn=False, shares_host=False)
 
 PLATFORMS = {
-    # Longer windows and larger batches leave the cache.
+    # Longer windows and larger batches do not fit into the cache.
     "cpu": Platform(384, 384, aligned_spans=True, streams_without_onednn=True, shares_host=True),
     "gpu": _ACCELERATOR,
     "tpu": _ACCELERATOR,
@@ -24,5 +24,5 @@ PLATFORMS = {
 
 
 def platform(name: str) -> Platform:
-    """The row of a device's `platform`, as jax calls it; kinds unknown here count as accelerators."""
+    """The row for jax's name of a platform; unknown platforms count as accelerators."""
     return PLATFORMS.get(name, _ACCELERATOR)

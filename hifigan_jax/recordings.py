@@ -1,4 +1,4 @@
-"""Which recordings a run has: file lists and folders, and an index of what must be known of each file."""
+"""The recordings of a run: file lists and folders, and an index of each file's length and peak."""
 
 import functools
 import json
@@ -18,10 +18,10 @@ logger = logging.getLogger(__name__)
 
 
 class Recording(NamedTuple):
-    """One file, with what must be known of it before any of it is read: its length in samples and its largest |sample|.
+    """One audio file with its length in samples and its peak, the largest |sample|.
 
-    When fine-tuning, its mel's file too, and whether that mel is framed as Tacotron 2 does: frame i centered on sample
-    i hop_size, not on (i + 1/2) hop_size, and one frame more.
+    When fine-tuning, also the path of its mel. `centered` mels are framed as in Tacotron 2: frame i is centered on sample
+    i x hop_size instead of (i + 1/2) x hop_size, and there is one frame more.
     """
 
     path: str
@@ -38,15 +38,15 @@ class Corpus(NamedTuple):
     validation: tuple[Recording, ...]
 
     def batches_per_epoch(self, batch_size: int) -> int:
-        """Whole batches in one pass over the training recordings; the rest of a pass is dropped."""
+        """The number of full batches in the training recordings; the remainder of each epoch is dropped."""
         return len(self.training) // batch_size
 
 
 def load_corpus(config: Config, index_path: Path) -> Corpus:
-    """Finds the run's recordings and inspects each of them once; what was learnt is kept in `index_path`.
+    """Finds the run's recordings and inspects each file once; keeps the results in `index_path`.
 
-    Unreadable files are named and left out. Raises DataError where a file has another sampling rate, where none is left, where
-    there are fewer than one batch, and where a mel to fine-tune on doesn't belong to its recording.
+    Unreadable files are logged and left out. Raises DataError for a file of another sampling rate, if no file or less than one
+    batch is left, and for a mel that does not match its recording.
     """
     training, validation = list_recordings(config.data)
     entries, failed = _inspect_all(sorted({*training, *validation}), index_path, _inspect, len(audio.AudioInfo._fields))
@@ -54,21 +54,21 @@ def load_corpus(config: Config, index_path: Path) -> Corpus:
     for error in failed[:10]:
         logger.warning("left out: %s", error)
     if failed:
-        logger.warning("%d of %d recordings can't be used and are left out", len(failed), len(failed) + len(infos))
+        logger.warning("%d of %d recordings cannot be used and are left out", len(failed), len(failed) + len(infos))
     mel, batch_size = config.mel, config.optimization.batch_size
     for path, info in infos.items():
         if info.sampling_rate != mel.sampling_rate:
             raise DataError(
-                f"{path}: {info.sampling_rate} Hz, but the configuration says {mel.sampling_rate} Hz: resample the recordings or"
-                " set sampling_rate"
+                f"{path}: {info.sampling_rate} Hz, but the configuration specifies {mel.sampling_rate} Hz:"
+                " resample the recordings or set sampling_rate"
             )
-    reflected = max(mel.padding + 1, mel.hop_size)  # a whole utterance's mel needs as many samples
-    corpus = Corpus(_recordings(training, infos, mel.hop_size), _recordings(validation, infos, reflected))
+    shortest = max(mel.padding + 1, mel.hop_size)  # for validation: the reflection padding of the mel needs as many samples
+    corpus = Corpus(_recordings(training, infos, mel.hop_size), _recordings(validation, infos, shortest))
     if not corpus.training or not corpus.validation:
-        raise DataError(f"{config.data.input_wavs_dir}: no readable recording is left to train on and one to validate on")
+        raise DataError(f"{config.data.input_wavs_dir}: too few usable recordings: training and validation need one each")
     if len(corpus.training) < batch_size:
         raise DataError(
-            f"batch_size {batch_size} is larger than the {len(corpus.training)} training recordings: lower it or add some"
+            f"batch_size {batch_size} is larger than the {len(corpus.training)} training recordings: lower it or add recordings"
         )
     if not config.data.fine_tuning:
         return corpus
@@ -76,10 +76,10 @@ def load_corpus(config: Config, index_path: Path) -> Corpus:
 
 
 def list_recordings(data: Data) -> tuple[list[str], list[str]]:
-    """Paths of the training and of the validation recordings.
+    """The paths of the training recordings and of the validation recordings.
 
-    Each comes from a list file (the reference's `name|text`, or paths), from a folder, or from the whole of input_wavs_dir. With
-    no validation list, one recording in twenty (150 at most, evenly spread) is held out.
+    Each is read from a list file (the reference's `name|text`, or paths), a folder, or input_wavs_dir. Without a validation
+    list, one recording in twenty (evenly spread, 150 at most) is held out.
     """
     training = _listed(data.input_training_file, "LJSpeech-1.1/training.txt", data.input_wavs_dir)
     validation = _listed(data.input_validation_file, "LJSpeech-1.1/validation.txt", data.input_wavs_dir)
@@ -91,7 +91,7 @@ def list_recordings(data: Data) -> tuple[list[str], list[str]]:
         training = [path for path in training if os.path.abspath(path) not in held_out]
     if validation is None:
         if len(training) < 2:
-            raise DataError(f"{data.input_wavs_dir}: one recording can't be both trained on and held out: add another")
+            raise DataError(f"{data.input_wavs_dir}: a single recording cannot be used for training and validation: add another")
         count = min(max(len(training) // 20, 1), 150)
         held_out = {i * len(training) // count for i in range(count)}
         validation = [training[i] for i in sorted(held_out)]
@@ -101,7 +101,7 @@ def list_recordings(data: Data) -> tuple[list[str], list[str]]:
 
 
 def audio_files(folder: Path) -> list[str]:
-    """All recordings below a folder, sorted; hidden files and folders are passed over."""
+    """All recordings below a folder, sorted, without hidden files and folders."""
     found = []
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -122,7 +122,7 @@ def _listed(path: str | None, default: str, folder: str) -> list[str] | None:
         lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"{path}: file list can't be read: {reason}") from None
+        raise UsageError(f"{path}: file list cannot be read: {reason}") from None
     names = [line.split("|")[0].strip() for line in lines]
     paths = [_locate(name, Path(folder)) for name in names if name]
     if not paths:
@@ -131,7 +131,7 @@ def _listed(path: str | None, default: str, folder: str) -> list[str] | None:
 
 
 def _locate(name: str, folder: Path) -> str:
-    path = folder / name  # an absolute name stands for itself
+    path = folder / name  # an absolute name ignores the folder
     if path.suffix.lower() in audio.SUFFIXES:
         return str(path)
     flac = path.with_name(path.name + ".flac")
@@ -152,9 +152,9 @@ def _recordings(paths: Sequence[str], infos: dict[str, audio.AudioInfo], shortes
 
 
 def _with_mels(corpus: Corpus, folder: str, mel: Mel, index_path: Path) -> Corpus:
-    """Each recording with its mel, `<stem>.npy` in input_mels_dir; every mel that doesn't fit is named before any is used.
+    """Adds to each recording its mel, `<stem>.npy` in input_mels_dir; logs all mels that do not match before raising DataError.
 
-    A mel has a frame for each hop_size samples. If all have one more, they are taken to be framed as Tacotron 2 does it.
+    A mel has one frame per hop_size samples. If every mel has one frame more, all are taken as framed like Tacotron 2's.
     """
     recordings = {recording.path: recording for recording in (*corpus.training, *corpus.validation)}
     mels = {path: os.path.join(folder, Path(path).stem + ".npy") for path in recordings}
@@ -163,20 +163,20 @@ def _with_mels(corpus: Corpus, folder: str, mel: Mel, index_path: Path) -> Corpu
     centered = bool(expected) and all(known[mels[path]][0] == frames + 1 for path, frames in expected.items())
     if centered:
         logger.info(
-            "%s: every mel has one frame more than its recording: taken as centered on sample i x hop_size, as Tacotron 2 does"
-            " it; frame 0 is cut and the audio starts %d samples later",
+            "%s: every mel has one frame more than its recording: frame i is taken as centered on sample i x hop_size, as in"
+            " Tacotron 2; frame 0 is dropped and the audio starts %d samples later",
             *(folder, mel.hop_size - mel.hop_size // 2),
         )
     for path, frames in expected.items():
-        has = known[mels[path]][0]
-        if has != frames + centered:
+        found = known[mels[path]][0]
+        if found != frames + centered:
             problems.append(
-                DataError(f"{mels[path]}: {has} frames, but {path} has {frames}: make it with hop_size {mel.hop_size}")
+                DataError(f"{mels[path]}: {found} frames, but {path} has {frames}: compute it with hop_size {mel.hop_size}")
             )
     if len(problems) > 1:
         for error in problems:
             logger.error("%s", error)
-        raise DataError(f"{folder}: {len(problems)} of {len(mels)} mels, named above, can't be used: mend them")
+        raise DataError(f"{folder}: {len(problems)} of {len(mels)} mels, listed above, cannot be used: fix them")
     for error in problems:
         raise error
 
@@ -189,9 +189,9 @@ def _with_mels(corpus: Corpus, folder: str, mel: Mel, index_path: Path) -> Corpu
 def _inspect_all(
     paths: Sequence[str], index_path: Path, inspect: Callable[[str], tuple | DataError], width: int
 ) -> tuple[dict[str, list], list[DataError]]:
-    """What `inspect` finds in each readable file, `width` values, and what is wrong with the others.
+    """The result of `inspect` for each readable file, `width` values, and the errors of the others.
 
-    Files are read only where size or time differ from the index's.
+    Inspects only files whose size or modification time differs from the index.
     """
     known = _read_index(index_path, width)
     stamps = {path: _stamp(path) for path in paths}
@@ -215,7 +215,7 @@ def _inspect_all(
 def _inspect(path: str) -> audio.AudioInfo | DataError:
     try:
         if not audio.is_seekable(path):
-            return DataError(f"{path}: a format that can't be read in parts exactly: convert it to WAV or FLAC")
+            return DataError(f"{path}: segments of this format cannot be read exactly: convert it to WAV or FLAC")
         return audio.inspect_audio(path)
     except DataError as error:
         return error
@@ -241,4 +241,4 @@ def _read_index(path: Path, width: int) -> dict[str, list]:
         index = json.loads(path.read_text(encoding="utf-8"))
         return {name: entry for name, entry in index.items() if len(entry) == 2 + width}
     except (OSError, ValueError, AttributeError, TypeError):
-        return {}  # it can always be made again
+        return {}  # the index is then rebuilt

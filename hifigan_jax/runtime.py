@@ -1,5 +1,4 @@
-"""What must be settled before jax starts (kept programs, faster convolutions and loops on CPUs, memory that is kept), and what it
-compiles after that."""
+"""Settings that must be made before JAX starts: the compilation cache, CPU code generation, the memory allocator."""
 
 import ctypes
 import hashlib
@@ -15,64 +14,67 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-# oneDNN's convolutions: 1.2 to 2 times faster than XLA's own in float32. Older jaxlibs know no such flag and would stop at it.
+# oneDNN's convolutions are 1.2 to 2 times as fast as XLA's own in float32. Older versions of jaxlib reject the flag.
 ONEDNN_FLAG = "--xla_cpu_experimental_onednn_custom_call"
 ONEDNN_SINCE = (0, 12)
 
-# XLA's CPU backend unrolls loops over up to 32 channels whole, and LLVM then leaves many of them to one number at a time: those
-# of the generator's last stages, activations and sums, take 1.5 times as long in the whole, 3 to 5 times by themselves.
-_LOOPS_FLAG = "--xla_backend_extra_options"
-_LOOPS_KEPT = "xla_cpu_disable_loop_unrolling"
+# XLA's CPU backend fully unrolls loops over up to 32 channels, and LLVM then fails to vectorize many of them. The elementwise
+# operations of the generator's last stages become 3 to 5 times as slow.
+_UNROLLING_FLAG = "--xla_backend_extra_options"
+_NO_UNROLLING = "xla_cpu_disable_loop_unrolling"
 
-# Of glibc's mallopt: how many blocks may be mapped singly, how much may lie free at the heap's end (-1: any amount; an int could
-# say 2 GB at most), how many heaps there may be.
+# Parameters of glibc's mallopt: the number of separately mapped blocks, the free memory kept at the heap's end (-1: any amount),
+# the number of heaps.
 _M_MMAP_MAX, _M_TRIM_THRESHOLD, _M_ARENA_MAX = -4, -1, -8
 
 
-def prepare(compile_cache: bool = True, training: str | None = None) -> None:
-    """For programs, before anything imports jax (later it does nothing); what the environment already says is left alone.
+def prepare(compile_cache: bool = True, training: str | None = None, onednn: bool = True) -> None:
+    """Configures JAX for a program; call it before anything imports jax. Existing environment variables take precedence.
 
-    With `compile_cache`, compiled programs are kept in `compile_cache_folder()`. `training` is the type that a program
-    for training computes in: float32's backward passes are faster without oneDNN's convolutions. CPUs run a program on the
-    thread that calls it.
+    With `compile_cache`, compiled programs are stored in `compile_cache_folder()`. `training` is the compute dtype of a training
+    program, None for synthesis. `onednn` permits oneDNN's convolutions. They are faster, but their programs cannot be stored and
+    are compiled in every process; they are never used to train in float32, where the backward passes are slower with them.
+    CPU programs then run on the calling thread. Logs a warning, and does nothing, if jax has been imported without this call.
     """
     if "jax" in sys.modules:
+        if _UNROLLING_FLAG not in os.environ.get("XLA_FLAGS", ""):
+            logger.warning("jax was imported before runtime.prepare(), which now has no effect: call it first")
         return
-    _ask_xla(os.environ, _LOOPS_FLAG, _LOOPS_KEPT)
-    if training != "float32":
+    _set_xla_flag(os.environ, _UNROLLING_FLAG, _NO_UNROLLING)
+    if onednn and training != "float32":
         use_onednn(os.environ)
-    if _onednn_is_asked_for():  # jaxlib 0.12 can't write programs that call it into any cache: nothing that a user could mend
+    if _onednn_enabled():  # jaxlib 0.12 cannot store these programs, and the user cannot do anything about it
         warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry .*MemoryError", UserWarning)
     keep_memory(one_heap=not training)
     if compile_cache and "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := _private(compile_cache_folder())):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    # A training step's buffers, gigabytes in one block, come from the heap of the thread that runs it. The caller's grows as far
-    # as needed; those of jax's threads are too small for such a block, which would never be kept. In the one heap of synthesis,
-    # small blocks that other threads take between two calls would lie where the large one was, and the heap would grow by another
-    # large one, and again. There is no variable for this.
+    # Run programs on the calling thread; there is no environment variable for this. The buffers of a training step are one block
+    # of gigabytes from the heap of the executing thread. Only the main thread's heap can grow to that size; from any other,
+    # glibc would map and unmap the block in every step. In synthesis, which uses one heap, small allocations of other threads
+    # between two calls would fragment the freed block, and the heap would keep growing.
     import jax
 
     jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 
 def use_onednn(environment: MutableMapping[str, str]) -> None:
-    """Asks XLA for oneDNN's convolutions where its CPU backend has them: x86-64 Linux, jaxlib 0.12 or newer."""
-    known = tuple(int(part) for part in _version("jaxlib").split(".")[:2]) >= ONEDNN_SINCE
-    if known and sys.platform == "linux" and platform.machine() == "x86_64":
-        _ask_xla(environment, ONEDNN_FLAG, "true")
+    """Enables oneDNN's convolutions if XLA's CPU backend has them: on x86-64 Linux with jaxlib 0.12 or newer."""
+    available = tuple(int(part) for part in _version("jaxlib").split(".")[:2]) >= ONEDNN_SINCE
+    if available and sys.platform == "linux" and platform.machine() == "x86_64":
+        _set_xla_flag(environment, ONEDNN_FLAG, "true")
 
 
 def without_onednn() -> dict[str, bool] | None:
-    """Compiler options for one program to have XLA's own convolutions although oneDNN's were asked for; None if they weren't."""
-    return {ONEDNN_FLAG.removeprefix("--"): False} if _onednn_is_asked_for() else None
+    """Compiler options that disable oneDNN's convolutions in one program; None if they are not enabled."""
+    return {ONEDNN_FLAG.removeprefix("--"): False} if _onednn_enabled() else None
 
 
 def keep_memory(one_heap: bool) -> None:
-    """Tells glibc to keep what is freed: a program's buffers would else come anew from the kernel, page by page, each time.
+    """Makes glibc keep freed memory; otherwise each call would get its buffers from the kernel again, page by page.
 
-    With `one_heap`, for synthesis, whichever thread runs a call finds what the last one left; training's threads would wait for
-    each other there.
+    With `one_heap`, all threads share a heap, so that a call reuses the buffers of the last one on any thread. Training leaves it
+    off: its threads would contend for the heap.
     """
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
@@ -81,48 +83,48 @@ def keep_memory(one_heap: bool) -> None:
 
 
 class Compilations:
-    """How many programs jax has compiled since this was made, and the seconds that they took."""
+    """Counts the programs that JAX compiles from now on, and the seconds spent on it."""
 
     def __init__(self):
         import jax.monitoring
 
         self.count, self.seconds = 0, 0.0
-        jax.monitoring.register_event_duration_secs_listener(self._hear)
+        jax.monitoring.register_event_duration_secs_listener(self._on_event)
 
-    def _hear(self, event: str, duration: float, **_) -> None:
+    def _on_event(self, event: str, duration: float, **_) -> None:
         if event == "/jax/core/compile/backend_compile_duration":
             self.count += 1
             self.seconds += duration
 
 
 def compile_cache_folder() -> Path:
-    """Where compiled programs are kept: one folder per versions and processor, as they serve no other."""
+    """Folder of stored programs; a separate one for each version of JAX and each kind of processor, as programs fit no other."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     versions = "-".join(f"{name}{_version(name)}" for name in ("jax", "jaxlib"))
     return base / "hifigan_jax" / "programs" / f"{versions}-{platform.machine()}-{_processor()}"
 
 
-def _ask_xla(environment: MutableMapping[str, str], flag: str, value: str) -> None:
-    """Sets a flag of XLA that the environment doesn't mention."""
+def _set_xla_flag(environment: MutableMapping[str, str], flag: str, value: str) -> None:
+    """Adds a flag to XLA_FLAGS unless it is already there."""
     flags = environment.get("XLA_FLAGS", "")
     if flag not in flags:
         environment["XLA_FLAGS"] = f"{flags} {flag}={value}".strip()
 
 
-def _onednn_is_asked_for() -> bool:
+def _onednn_enabled() -> bool:
     return f"{ONEDNN_FLAG}=true" in os.environ.get("XLA_FLAGS", "")
 
 
 def _private(folder: Path) -> Path | None:
-    """The folder, made for this user alone; None, with a warning, where others could put programs into it."""
+    """Creates a folder that only this user can access; None, with a warning, if that fails or if others can write to it."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat()
     except OSError as error:
-        logger.warning("%s: %s: compiled programs are not kept", folder, error.strerror)
+        logger.warning("%s: %s: compiled programs are not stored", folder, error.strerror)
         return None
     if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
-        logger.warning("%s: others can write there: compiled programs are not kept", folder)
+        logger.warning("%s: writable by other users: compiled programs are not stored", folder)
         return None
     return folder
 
@@ -132,7 +134,7 @@ def _version(library: str) -> str:
 
 
 def _processor() -> str:
-    """A short name for what the processor can do: a program of another one may hold instructions that this one lacks."""
+    """A short hash of the processor's features, since a program may contain instructions that other processors lack."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

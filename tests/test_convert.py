@@ -19,7 +19,7 @@ from hifigan_jax.weights.torch_file import read_torch_file
 
 @pytest.fixture
 def ours(tiny_config, tmp_path):
-    """A checkpoint that holds a generator only."""
+    """A checkpoint with only a generator."""
     params = jax.jit(generator_of(tiny_config).init)(jax.random.key(0), Conditions(jnp.zeros((1, 8, 80))))["params"]
     leaves = traverse_util.flatten_dict(jax.device_get(params), sep="/")
     return checkpoint.write(tmp_path / "ours", {"generator": leaves}, tiny_config, step=8)
@@ -32,7 +32,7 @@ def assert_same_generator(source, other):
 
 
 @pytest.mark.parametrize("between", ["b.safetensors", "folder"])
-def test_a_generator_comes_back_bit_for_bit(between, ours, tmp_path):
+def test_a_generator_is_converted_there_and_back_bit_for_bit(between, ours, tmp_path):
     convert(ours, tmp_path / between)
     assert_same_generator(tmp_path / between, ours)
     (written,) = convert(tmp_path / between, tmp_path / "again")
@@ -40,21 +40,21 @@ def test_a_generator_comes_back_bit_for_bit(between, ours, tmp_path):
     assert (written / "manifest.json").is_file()
 
 
-def test_a_pth_file_needs_its_configuration_beside_it_or_named(ours, tiny_config, tmp_path):
+def test_a_pth_file_needs_its_configuration_in_its_folder_or_by_config(ours, tiny_config, tmp_path):
     (tmp_path / "alone").mkdir()
     convert(ours, tmp_path / "alone" / "b.pth")
     with pytest.raises(CheckpointError, match="name its JSON with --config"):
         load_generator(tmp_path / "alone" / "b.pth")
     convert(tmp_path / "alone" / "b.pth", tmp_path / "again", ours / "config.json")
     assert_same_generator(tmp_path / "again", ours)
-    convert(tmp_path / "again", tmp_path / "alone" / "c.safetensors")  # from there it carries its configuration
+    convert(tmp_path / "again", tmp_path / "alone" / "c.safetensors")  # now the file contains its configuration
     convert(tmp_path / "alone" / "c.safetensors", tmp_path / "d.pth")
     jax.tree.map(
         np.testing.assert_array_equal, *(read_torch_file(path) for path in (tmp_path / "alone" / "b.pth", tmp_path / "d.pth"))
     )
 
 
-def test_a_generator_alone_becomes_the_reference_s_files(ours, tmp_path):
+def test_a_generator_without_training_state_becomes_a_g_file(ours, tmp_path):
     written = convert(ours, tmp_path / "theirs")
     assert [path.name for path in written] == ["g_00000007", "config.json"]
     tensors = read_torch_file(written[0])["generator"]
@@ -63,8 +63,8 @@ def test_a_generator_alone_becomes_the_reference_s_files(ours, tmp_path):
     assert json.loads(written[1].read_text())["upsample_rates"] == [8, 8, 4]
 
 
-def test_a_whole_run_comes_back_bit_for_bit_and_goes_on(training_config, run_of, leaves, tmp_path):
-    ours = run_of(training_config, "run", 3)  # a whole epoch
+def test_a_run_is_converted_there_and_back_bit_for_bit_and_resumes(training_config, run_of, leaves, tmp_path):
+    ours = run_of(training_config, "run", 3)  # a full epoch
     written = convert(ours, tmp_path / "theirs")
     assert [path.name for path in written] == ["g_00000002", "do_00000002", "config.json"]
     convert(tmp_path / "theirs", tmp_path / "again")
@@ -81,14 +81,14 @@ def test_a_whole_run_comes_back_bit_for_bit_and_goes_on(training_config, run_of,
     )
 
 
-def test_nothing_is_written_over(ours, tmp_path):
+def test_an_existing_target_is_not_overwritten(ours, tmp_path):
     for target in ("ours", "there.pth"):
         (tmp_path / "there.pth").touch()
-        with pytest.raises(UsageError, match="already there"):
+        with pytest.raises(UsageError, match="already exists"):
             convert(ours, tmp_path / target)
 
 
-def test_the_program_prints_what_it_wrote(ours, tmp_path, capfd):
+def test_the_program_prints_the_written_paths(ours, tmp_path, capfd):
     assert main(["convert", str(ours), str(tmp_path / "b.safetensors")]) == 0
     assert capfd.readouterr().out == f"{tmp_path / 'b.safetensors'}\n"
     assert main(["convert", str(tmp_path / "missing"), str(tmp_path / "c")]) == 4

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from hifigan_jax.audio import read_audio
-from hifigan_jax.data import iterate, read_whole, training_batches
+from hifigan_jax.data import iterate, read_utterance, training_batches
 from hifigan_jax.errors import DataError
 from hifigan_jax.mel import log_mel, log_mel_of_padded
 from hifigan_jax.recordings import Corpus, Recording
@@ -28,9 +28,9 @@ def write(path, integers):
 
 @pytest.fixture
 def corpus(tmp_path):
-    """Seven recordings whose every sample is another integer / 32768, so that each tells where it comes from.
+    """Seven recordings in which every sample is a different integer / 32768, which identifies its recording and position.
 
-    Their peak is given as 0.95, so that scaling leaves them as they are.
+    Their peak is declared as 0.95, so that scaling does not change them.
     """
     starts = np.cumsum((1, *LENGTHS))
     recordings = [
@@ -46,7 +46,7 @@ def samples(batch):
 
 
 def recordings(batch):
-    """Which recording each row comes from."""
+    """The number of the recording of each row."""
     ends = np.cumsum((1, *LENGTHS))[1:]
     return np.searchsorted(ends, samples(batch)[:, 0], side="right").tolist()
 
@@ -60,7 +60,7 @@ def assert_same(batches, others):
         np.testing.assert_array_equal(batch.audio, other.audio)
 
 
-def test_a_row_is_a_piece_of_one_recording(corpus, config):
+def test_a_row_is_a_segment_of_one_recording(corpus, config):
     for batch in steps(corpus, config, 6):
         assert batch.audio.shape == (2, SEGMENT)
         assert batch.audio.dtype == np.float32
@@ -68,7 +68,7 @@ def test_a_row_is_a_piece_of_one_recording(corpus, config):
         np.testing.assert_array_equal(np.diff(samples(batch)), 1)
 
 
-def test_a_batch_depends_on_seed_and_step_alone(corpus, config):
+def test_a_batch_depends_only_on_seed_and_step(corpus, config):
     expected = steps(corpus, config, 12)
     assert_same(steps(corpus, config, 12), expected)
     batches = training_batches(corpus, config)
@@ -88,13 +88,13 @@ def test_another_seed_gives_other_batches(corpus, config):
     )
 
 
-def test_no_recording_comes_twice_in_an_epoch_and_every_epoch_has_its_own_order(corpus, config):
+def test_no_recording_repeats_in_an_epoch_and_every_epoch_has_its_own_order(corpus, config):
     assert corpus.batches_per_epoch(2) == 3
     order = [number for batch in steps(corpus, config, 30) for number in recordings(batch)]
     epochs = [tuple(order[start : start + 6]) for start in range(0, 60, 6)]
     assert all(len(set(epoch)) == 6 for epoch in epochs)
     assert len(set(epochs)) > 5
-    assert set(order) == set(range(7))  # what one epoch leaves out comes in another
+    assert set(order) == set(range(7))  # a recording dropped in one epoch is used in another
 
 
 def test_every_epoch_has_its_own_crops(corpus, config):
@@ -109,9 +109,9 @@ def test_crops_reach_both_ends(corpus, config):
 
 
 def test_the_rows_of_two_processes_are_the_rows_of_one(corpus, config):
-    alone = steps(corpus, config, 9)
+    single = steps(corpus, config, 9)
     parts = [steps(corpus, config, 9, process=process, processes=2) for process in range(2)]
-    for batch, *halves in zip(alone, *parts, strict=True):
+    for batch, *halves in zip(single, *parts, strict=True):
         assert [half.audio.shape for half in halves] == [(1, SEGMENT)] * 2
         together = np.concatenate([half.audio for half in halves])
         np.testing.assert_array_equal(np.sort(together, axis=0), np.sort(batch.audio, axis=0))
@@ -123,7 +123,7 @@ def test_the_number_of_threads_does_not_matter(corpus, config, threads):
 
 
 def one(recording, config):
-    """The first row for a corpus of this recording alone."""
+    """The first batch of a corpus with only this recording."""
     config = config.replace({"batch_size": 1})
     return training_batches(Corpus((recording,), ()), config)[0]
 
@@ -137,24 +137,24 @@ def test_the_loudest_sample_of_the_file_becomes_0_95(tmp_path, config):
     quiet = np.zeros(SEGMENT + 1000)
     quiet[700], quiet[10] = -1000, 500
     recording = Recording(write(tmp_path / "a.wav", quiet), quiet.size, 1000 / 32768)
-    whole, mel = read_whole(recording, config.mel)
+    utterance, mel = read_utterance(recording, config.mel)
     assert mel is None
-    np.testing.assert_allclose(whole[[700, 10, 0]], [-0.95, 0.475, 0], rtol=1e-6)
-    # A crop is scaled by the whole file's peak, not by its own.
+    np.testing.assert_allclose(utterance[[700, 10, 0]], [-0.95, 0.475, 0], rtol=1e-6)
+    # A crop is scaled by the peak of the file, not by its own.
     batches = steps(Corpus((recording,), ()), config.replace({"batch_size": 1}), 30)
     peaks = {round(float(np.abs(batch.audio).max()), 6) for batch in batches}
     assert {0.0, 0.95} <= peaks <= {0.0, 0.475, 0.95}
 
 
-def test_digital_silence_stays_silence(tmp_path, config):
+def test_digital_silence_stays_silent(tmp_path, config):
     recording = Recording(write(tmp_path / "a.wav", np.zeros(600)), 600, 0.0)
     assert not one(recording, config).audio.any()
-    assert not read_whole(recording, config.mel)[0].any()
+    assert not read_utterance(recording, config.mel)[0].any()
 
 
 @pytest.fixture
 def with_mels(corpus, config, tmp_path):
-    """The corpus with a mel for each recording, whose every frame holds the integer of the first sample it describes."""
+    """The corpus with a mel for each recording; each frame contains the integer of its first sample."""
     recordings = []
     for number, recording in enumerate(corpus.training):
         frames = recording.frames // HOP
@@ -165,7 +165,7 @@ def with_mels(corpus, config, tmp_path):
     return Corpus(tuple(recordings), ()), config.replace({"fine_tuning": True})
 
 
-def test_mel_frame_i_belongs_to_samples_from_i_hops(with_mels):
+def test_mel_frame_i_describes_the_samples_from_i_hop_size(with_mels):
     for batch in steps(*with_mels, 15):
         assert batch.mel.shape == (2, SEGMENT // HOP, 80)
         assert batch.mel.dtype == np.float32
@@ -189,9 +189,9 @@ def test_a_short_fine_tuning_recording_is_padded_with_silence(tmp_path, with_mel
     np.testing.assert_array_equal(samples(batch)[0, [0, 255, 299, 300, 511]], [1, 256, 300, 0, 0])
 
 
-def test_a_whole_fine_tuning_utterance_is_as_long_as_its_mel(with_mels):
+def test_a_fine_tuning_utterance_is_as_long_as_its_mel(with_mels):
     corpus, config = with_mels
-    audio, mel = read_whole(corpus.training[-1], config.mel)
+    audio, mel = read_utterance(corpus.training[-1], config.mel)
     assert mel.shape == (11, 80)
     np.testing.assert_array_equal(np.rint(audio * 32768)[::HOP], mel[:, 0])
     assert audio.size == 11 * HOP
@@ -210,10 +210,10 @@ def centered(tmp_path, config, rng):
     return recording, config.replace({"fine_tuning": True})
 
 
-def test_a_centered_mel_is_paired_with_the_samples_that_it_describes(centered):
-    """Away from its edges the mel of the audio is the mel that came with it."""
+def test_a_centered_mel_is_paired_with_its_samples(centered):
+    """Away from the edges, the mel of the audio equals the given mel."""
     recording, config = centered
-    audio, mel = read_whole(recording, config.mel)
+    audio, mel = read_utterance(recording, config.mel)
     assert audio.size == mel.shape[0] * HOP == (5000 - HOP // 2) // HOP * HOP
     np.testing.assert_allclose(log_mel(jnp.asarray(audio)[None], config.mel)[0, 2:-2], mel[2:-2], atol=1e-4)
     for batch in steps(Corpus((recording,), ()), config.replace({"batch_size": 1, "segment_size": 8 * HOP}), 5):
@@ -222,10 +222,10 @@ def test_a_centered_mel_is_paired_with_the_samples_that_it_describes(centered):
 
 
 @pytest.mark.parametrize("threads", [0, 2])
-def test_a_recording_that_vanishes_is_a_data_error_in_one_line(corpus, config, threads):
+def test_a_recording_deleted_during_training_is_a_data_error(corpus, config, threads):
     gone = corpus.training[3].path
     stream = iterate(training_batches(corpus, config), 0, threads)
     os.remove(gone)
     with pytest.raises(DataError) as caught:
         list(itertools.islice(stream, 12))
-    assert str(caught.value) == f"{gone}: can't be decoded: no such file"
+    assert str(caught.value) == f"{gone}: cannot be decoded: no such file"

@@ -12,7 +12,7 @@ def write(path, text="new"):
         pathlib.Path(temporary).write_text(text)
 
 
-def test_a_file_appears_only_when_it_is_whole(tmp_path):
+def test_a_file_appears_only_when_it_is_complete(tmp_path):
     path = tmp_path / "a.txt"
     with atomic_write(path) as temporary:
         pathlib.Path(temporary).write_text("new")
@@ -22,10 +22,10 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("raised", "seen"),
+    ("raised", "expected"),
     [(OSError(28, "No space left"), DiskError), (KeyboardInterrupt(), KeyboardInterrupt), (KeyError(), KeyError)],
 )
-def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, raised, seen):
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, raised, expected):
     path = tmp_path / "a.txt"
     path.write_text("old")
 
@@ -34,18 +34,18 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, rai
             pathlib.Path(temporary).write_text("half")
             raise raised
 
-    with pytest.raises(seen):
+    with pytest.raises(expected):
         interrupted()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_missing_folders_are_made(tmp_path):
+def test_missing_folders_are_created(tmp_path):
     write(tmp_path / "new" / "folder" / "a.txt")
     assert (tmp_path / "new" / "folder" / "a.txt").read_text() == "new"
 
 
-def test_the_umask_decides_who_may_read(tmp_path):
+def test_the_umask_is_respected(tmp_path):
     before = os.umask(0o027)
     try:
         write(tmp_path / "a.txt")
@@ -54,11 +54,11 @@ def test_the_umask_decides_who_may_read(tmp_path):
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
 
 
-def test_what_is_in_the_way_is_a_disk_error_and_stays(tmp_path):
+def test_obstacles_are_disk_errors_and_are_not_removed(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "taken").mkdir()
     for path in (tmp_path / "file" / "a.txt", tmp_path / "taken", tmp_path / ("a" * 300)):
         with pytest.raises(DiskError) as caught:
             write(path)
-        assert str(caught.value).startswith(f"{path}: can't be written: ")
+        assert str(caught.value).startswith(f"{path}: cannot be written: ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken"]

@@ -12,12 +12,12 @@ from hifigan_jax.training.setup import generator_of
 
 
 @pytest.mark.parametrize(("name", "expected"), [("config_v1", 859), ("config_v3", 640)])
-def test_a_step_costs_what_its_convolutions_cost_in_their_direct_form(name, expected):
+def test_a_step_counts_convolutions_in_their_direct_form(name, expected):
     config = load_config(packaged_config(name), {"batch_size": 4})
     assert training_step_flops(config) / 1e9 == pytest.approx(expected, abs=1)
 
 
-def test_a_convolution_costs_two_operations_a_tap(tiny_config):
+def test_a_convolution_takes_two_operations_per_tap(tiny_config):
     config = tiny_config.replace(
         {
             "upsample_rates": (256,),
@@ -45,8 +45,8 @@ def operations(function, x):
 
 
 @pytest.mark.parametrize(("taps", "stride"), [(16, 8), (11, 5), (7, 2)])
-def test_a_transposed_convolution_costs_what_its_inputs_meet_of_its_taps(taps, stride, normal):
-    """No more where the taps don't divide into phases, whose kernels are filled up with zeros."""
+def test_a_transposed_convolution_multiplies_every_input_by_every_tap(taps, stride, normal):
+    """The zeros that pad the kernels of phases do not count."""
     kernel = normal(taps, 3, 4)
     (product,) = products(Function(lambda x: conv_transpose1d(x, kernel, stride=stride)), normal(2, 9, 3))
     assert product.function == "conv_transpose1d"
@@ -55,11 +55,11 @@ def test_a_transposed_convolution_costs_what_its_inputs_meet_of_its_taps(taps, s
     assert product.operations == 2 * (2 * 9) * taps * 3 * 4
 
 
-def test_convolutions_and_products_are_counted_wherever_they_stand(normal):
+def test_convolutions_and_products_are_counted_in_all_inner_programs(normal):
     x, kernel, matrix = normal(4, 20, 6), normal(5, 2, 9), normal(6, 7)
     strided = dict(stride=2, padding=2, groups=3)
-    of_conv = 2 * (4 * 10 * 9) * (5 * 2)
-    of_xla, of_product = 2 * (4 * 16 * 9) * (5 * 2), 2 * (4 * 20) * 6 * 7
+    in_conv = 2 * (4 * 10 * 9) * (5 * 2)
+    in_xla, in_product = 2 * (4 * 16 * 9) * (5 * 2), 2 * (4 * 20) * 6 * 7
 
     def apply(x):
         xla = jax.lax.conv_general_dilated(
@@ -67,7 +67,7 @@ def test_convolutions_and_products_are_counted_wherever_they_stand(normal):
         )
         return jnp.sum(conv1d(x, kernel, **strided)) + jnp.sum(xla) + jnp.sum(x @ matrix)
 
-    total = of_conv + of_xla + of_product
+    total = in_conv + in_xla + in_product
     assert operations(apply, x) == total
     differentiable = jax.custom_vjp(apply)
     differentiable.defvjp(lambda x: (apply(x), x), lambda x, dy: (dy * x,))
@@ -82,7 +82,7 @@ def test_convolutions_and_products_are_counted_wherever_they_stand(normal):
         operations(lambda x: jax.lax.while_loop(lambda x: jnp.sum(x) > 0, lambda x: x @ normal(6, 6), x), x)
 
 
-def test_products_bear_their_layers_names_and_what_they_are_called_with(tiny_config):
+def test_products_have_their_layer_s_name_options_and_operands(tiny_config):
     found = products(generator_of(tiny_config), Conditions(jnp.zeros((1, 4, 80))))
     assert [product.layer.rpartition("/")[2] for product in found[:3]] == ["conv_pre", "ups_0", "convs_0"]
     assert dict(found[3].options) == {"stride": 1, "padding": 2, "dilation": 2, "groups": 1}

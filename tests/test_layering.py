@@ -1,4 +1,4 @@
-"""Who may import whom: a module sees its own layer and those below it."""
+"""Allowed imports: a module imports only from its own layer and those below it."""
 
 import ast
 import fnmatch
@@ -14,7 +14,7 @@ from hifigan_jax import config
 
 PACKAGE = pathlib.Path(hifigan_jax.__file__).parent
 
-# From the lowest to the highest. A module belongs to the first layer that has a pattern for it.
+# From the lowest to the highest. A module belongs to the first layer with a matching pattern.
 LAYERS = {
     "values": [
         *("errors", "conventions", "files", "audio", "losses", "platforms", "runtime", "trees"),
@@ -45,7 +45,7 @@ def level(module):
 
 
 def imports(tree):
-    """Everything that is imported, anywhere: `from a.b import c` counts as a.b and a.b.c, as c may be a module."""
+    """All imports, also inside functions: `from a.b import c` counts as a.b and a.b.c, as c may be a module."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -55,34 +55,34 @@ def imports(tree):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-# What the package `config` gives by need counts as imported from where it is.
-HOMES = {f"config.{name}": f"config.{module}" for module, names in config._HOMES.items() for name in names}
+# The package `config` imports its names lazily; they count as imports of their submodules.
+SUBMODULES = {f"config.{name}": f"config.{module}" for module, names in config._SUBMODULES.items() for name in names}
 
 
 def own_imports(module):
     found = {name for name in imports(TREES[module]) if name.startswith("hifigan_jax")}
     names = {name.removeprefix("hifigan_jax").removeprefix(".") for name in found}
-    return ({HOMES.get(name, name) for name in names} & TREES.keys()) - {"", module}
+    return ({SUBMODULES.get(name, name) for name in names} & TREES.keys()) - {"", module}
 
 
 def libraries(module):
     return {name.partition(".")[0] for name in imports(TREES[module])}
 
 
-def those(*patterns):
+def modules_like(*patterns):
     found = [module for module in TREES if matches(module, patterns)]
     assert found, patterns
     return found
 
 
 @pytest.mark.parametrize("module", TREES)
-def test_every_module_has_its_layer(module):
+def test_every_module_has_a_layer(module):
     assert any(matches(module, patterns) for patterns in LAYERS.values())
 
 
-def test_every_layer_s_pattern_has_its_modules():
+def test_every_pattern_matches_a_module():
     for pattern in (*(pattern for patterns in LAYERS.values() for pattern in patterns), *WITHOUT_JAX):
-        assert those(pattern)
+        assert modules_like(pattern)
 
 
 @pytest.mark.parametrize("module", TREES)
@@ -90,29 +90,29 @@ def test_a_module_imports_from_its_own_layer_and_below(module):
     assert {name for name in own_imports(module) if level(name) > level(module)} == set()
 
 
-def test_no_modules_import_one_another():
+def test_there_are_no_import_cycles():
     graphlib.TopologicalSorter({module: own_imports(module) for module in TREES}).prepare()
 
 
-def test_what_config_gives_by_need_counts_as_imported_from_where_it_is():
+def test_lazy_imports_of_config_count_as_imports_of_its_submodules():
     assert {"config.flat", "config.files"} <= own_imports("checkpoint")
-    assert HOMES["config.Config"] == "config.flat"
+    assert SUBMODULES["config.Config"] == "config.flat"
 
 
-def test_models_see_their_sections_alone_and_losses_nothing():
-    for module in those("models.*"):
+def test_models_import_only_sections_and_losses_import_nothing():
+    for module in modules_like("models.*"):
         assert {name for name in own_imports(module) if name.startswith("config")} <= {"config.sections"}
     assert own_imports("losses") == own_imports("conventions") == set()
 
 
-def test_weights_are_mapped_without_models():
-    for module in those("weights.*", "models.*torch_names"):
+def test_weights_do_not_import_models():
+    for module in modules_like("weights.*", "models.*torch_names"):
         own = {name for name in own_imports(module) if not matches(name, ["weights.*", "models.*torch_names"])}
         assert own <= {"errors", "files"}
         assert libraries(module).isdisjoint({"jax", "flax", "optax"})
 
 
-def test_libraries_stay_where_they_belong():
+def test_libraries_are_imported_only_where_they_belong():
     assert {module for module in TREES if "torch" in libraries(module)} == set()
     assert {module.partition(".")[0] for module in TREES if "optax" in libraries(module)} == {"training"}
     assert {module for module in TREES if "orbax" in libraries(module)} == {"checkpoint"}
@@ -120,20 +120,20 @@ def test_libraries_stay_where_they_belong():
 
 
 def imported_with(statements):
-    """Which of jax and flax a fresh process has imported after these statements."""
+    """Which of jax and flax a new process has imported after these statements."""
     program = f"import sys\n{statements}\nprint(*sorted({{'jax', 'flax'}} & sys.modules.keys()))"
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
 
 
-def test_configurations_are_read_and_checked_without_jax():
+def test_configurations_are_loaded_without_jax():
     program = "from hifigan_jax.config import *\nload_config(packaged_config('config_v1')).flat()"
     assert imported_with(program) == []
-    assert imported_with("\n".join(f"import hifigan_jax.{module}" for module in those(*WITHOUT_JAX))) == []
+    assert imported_with("\n".join(f"import hifigan_jax.{module}" for module in modules_like(*WITHOUT_JAX))) == []
     assert imported_with("import hifigan_jax.mel") == ["jax"]  # so that the check can fail
 
 
 @pytest.mark.parametrize("program", ["train", "infer", "convert", "benchmark"])
-def test_programs_import_jax_when_they_need_it(program):
+def test_importing_a_program_does_not_import_jax(program):
     assert imported_with(f"import hifigan_jax.cli.{program}") == []
 
 
@@ -148,7 +148,7 @@ def forbidden(node):
 
 
 @pytest.mark.parametrize("module", TREES)
-def test_nothing_runs_what_a_file_says(module):
+def test_no_module_executes_the_contents_of_files(module):
     assert [ast.unparse(node) for node in ast.walk(TREES[module]) if forbidden(node)] == []
 
 

@@ -48,14 +48,14 @@ def librosa_filterbank(s):
 
 
 @every_setting
-def test_the_filterbank_is_librosa_s(settings):
+def test_the_filterbank_equals_librosa_s(settings):
     ours = slaney_filterbank(settings)
     assert ours.dtype == np.float64
     np.testing.assert_allclose(ours, librosa_filterbank(settings), rtol=0, atol=1e-12)
 
 
 @every_setting
-def test_log_mel_is_its_definition(settings, float64, rng):
+def test_log_mel_equals_its_definition(settings, float64, rng):
     audio = 0.3 * rng.normal(size=(2, 9 * settings.hop_size + 17))
     mel = log_mel(jnp.asarray(audio), settings)
     assert mel.dtype == jnp.float64
@@ -82,7 +82,7 @@ def test_silence_has_finite_gradients():
 
 
 @pytest.mark.parametrize("settings", [REFERENCE, SETTINGS["24_khz"], SMALL])
-def test_there_is_a_frame_for_every_whole_hop(settings):
+def test_there_is_one_frame_per_complete_hop(settings):
     hop, shortest = settings.hop_size, settings.padding + 1
     for samples in (shortest, *range(hop * 40 - 2, hop * 40 + 3), 22050, 22051, 2**20 - 1):
         audio = jax.ShapeDtypeStruct((3, samples), jnp.float32)
@@ -94,14 +94,14 @@ def test_a_frame_is_centered_half_a_hop_into_its_samples():
     frame, hop = 10, REFERENCE.hop_size
     click = np.zeros((1, 20 * hop), np.float32)
     click[0, frame * hop + hop // 2] = 1
-    # The neighbours see the click equally far from their centers, and the window is symmetric about its own.
+    # The click is equally far from the centers of both neighbors, and the window is symmetric.
     loudness = log_mel(jnp.asarray(click), REFERENCE).mean(axis=2)[0]
     assert loudness.argmax() == frame
     np.testing.assert_allclose(loudness[frame - 1], loudness[frame + 1], atol=1e-4)
 
 
 @pytest.mark.parametrize("band", [12, 30, 50, 79])
-def test_a_tone_lands_in_its_band(band):
+def test_a_tone_is_in_its_band(band):
     frequency = librosa.mel_frequencies(n_mels=82, fmin=0, fmax=8000)[band + 1]
     tone = 0.5 * np.sin(2 * np.pi * frequency * np.arange(22050) / 22050)
     mel = log_mel(jnp.asarray(tone[None], jnp.float32), REFERENCE)[0, 5:-5]
@@ -132,7 +132,7 @@ def test_all_lengths_share_one_compilation(normal):
     assert program._program._cache_size() == 1
 
 
-def test_the_configuration_decides_both_mels():
+def test_the_configuration_defines_both_mels():
     config = load_config(packaged_config("config_v1"))
     assert config.mel == REFERENCE
     assert config.loss_mel == REFERENCE.replace(fmax=None)

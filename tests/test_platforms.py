@@ -1,4 +1,4 @@
-"""Programs are lowered for the platform that they are for, whatever the host has; here that is always a CPU."""
+"""Programs are lowered for their target platform, whatever the host's platform; in these tests, the host is a CPU."""
 
 import re
 
@@ -24,19 +24,19 @@ def convolutions(text):
     return text.count("stablehlo.convolution")
 
 
-def in_groups(text):
+def grouped_convolutions(text):
     return len(re.findall(r"(?:feature|batch)_group_count = (?!1 )", text))
 
 
 def generator_layers(config):
-    """The first and the last convolution; for each rate, an upsampling and the residual blocks'."""
+    """The number of convolutions: the first and the last; for each rate, the upsampling and those of residual blocks."""
     blocks = sum(map(len, config.generator.resblock_dilation_sizes)) * (2 if config.generator.resblock == "1" else 1)
     return 2 + len(config.generator.upsample_rates) * (1 + blocks)
 
 
 @pytest.fixture(scope="module")
 def synthesis():
-    """V1 at half its width and its number of layers."""
+    """V1 at half its width, traced, and its number of layers."""
     config = load_config(packaged_config("config_v1"), {"upsample_initial_channel": 256})
     generator, mel = generator_of(config), Conditions(jnp.zeros((1, 32, 80)))
     variables = jax.eval_shape(generator.init, jax.random.key(0), mel)
@@ -45,21 +45,21 @@ def synthesis():
 
 @pytest.fixture(scope="module")
 def training():
-    """V3's step at an eighth of its width, with one period, and how many convolutions it has by definition."""
+    """V3's training step at an eighth of its width, with one period, traced, and its number of convolutions by definition."""
     narrow = {"upsample_initial_channel": 32, "discriminator_channel_mult": 0.125, "mpd_periods": [2]}
     config = load_config(packaged_config("config_v3"), {"segment_size": 2048, "batch_size": 2, **narrow})
     audio = jax.ShapeDtypeStruct((2, 2048), jnp.float32)
     step = train_step(config, 1, mesh_over(config, jax.devices()[:1]))
     traced = step.trace(jax.eval_shape(lambda: first_state(config)), Batch(audio, None))
     generator, discriminator, parts = generator_layers(config), 6 + 3 * 8, 1 + 3
-    # The discriminators' step: forward on real and fake together, back to the kernels, and to the inputs but for the audio; the
-    # generator's: forward on real, on fake, and back to the inputs.
+    # The discriminators' update: forward on real and fake together, backward to the kernels and to all inputs except the audio.
+    # The generator's update: forward on real, forward on fake, and backward to the inputs.
     updates = 3 * discriminator - parts + 3 * discriminator
     return traced, 3 * generator - 1 + updates  # the mel needs no gradient
 
 
 @accelerators
-def test_accelerators_synthesize_by_one_plain_convolution_a_layer(synthesis, platform):
+def test_accelerators_synthesize_with_one_plain_convolution_per_layer(synthesis, platform):
     traced, layers = synthesis
     text = lowered(traced, platform)
     assert convolutions(text) == layers == 78
@@ -68,30 +68,30 @@ def test_accelerators_synthesize_by_one_plain_convolution_a_layer(synthesis, pla
 
 
 def test_cpus_synthesize_long_kernels_over_tiles(synthesis):
-    """7 and 11 taps of 128 channels, 6 layers each, take 8 convolutions."""
+    """The 12 layers of 7 or 11 taps with 128 channels take 8 convolutions each."""
     traced, layers = synthesis
     assert convolutions(lowered(traced, "cpu")) == layers + 12 * 7
 
 
 @accelerators
-def test_accelerators_train_by_plain_convolutions(training, platform):
+def test_accelerators_train_with_plain_convolutions(training, platform):
     traced, count = training
     text = lowered(traced, platform)
     assert convolutions(text) == count
-    assert in_groups(text) == 3 * 5 * 6  # MSD's, in all passes
+    assert grouped_convolutions(text) == 3 * 5 * 6  # MSD's, in all passes
     assert "optimization_barrier" not in text
     assert "stablehlo.case" not in text
 
 
-def test_cpus_train_without_convolutions_in_groups(training):
+def test_cpus_train_without_grouped_convolutions(training):
     traced, count = training
     text = lowered(traced, "cpu")
     assert convolutions(text) == count - 3 * 5 * 6
-    assert in_groups(text) == 0
+    assert grouped_convolutions(text) == 0
     assert "stablehlo.case" not in text
 
 
-def test_one_artifact_holds_the_forms_of_all_platforms(normal):
+def test_an_exported_program_contains_the_forms_of_all_platforms(normal):
     x, kernel = normal(1, 40, 8), normal(11, 2, 16)
 
     def loss(x, kernel):
@@ -99,5 +99,5 @@ def test_one_artifact_holds_the_forms_of_all_platforms(normal):
 
     gradients = jax.jit(jax.grad(loss, argnums=(0, 1)))
     exported = jax.export.export(gradients, platforms=("cpu", "cuda", "tpu"))(x, kernel)
-    assert in_groups(exported.mlir_module()) > 0  # on CPUs none
+    assert grouped_convolutions(exported.mlir_module()) > 0  # none of them for CPUs
     jax.tree.map(np.testing.assert_array_equal, exported.call(x, kernel), gradients(x, kernel))

@@ -103,6 +103,22 @@ def test_one_program_can_do_without_onednn(monkeypatch):
         assert runtime.without_onednn() is None
 
 
+def test_prepare_warns_if_jax_was_imported_before(tmp_path):
+    program = "import jax; from hifigan_jax import runtime; runtime.prepare()"
+    assert "jax was imported before runtime.prepare()" in fresh(tmp_path, program)[1]
+    twice = "from hifigan_jax import runtime; runtime.prepare(); runtime.prepare()"
+    assert fresh(tmp_path, twice) == ("", "")
+
+
+@pytest.mark.parametrize(("arguments", "enabled"), [("", True), ("onednn=False", False), ("training='float32'", False)])
+def test_onednn_is_enabled_only_where_it_pays(arguments, enabled, tmp_path):
+    program = f"from hifigan_jax import runtime; runtime.prepare({arguments}); import os; print(os.environ['XLA_FLAGS'])"
+    environment = {"XLA_FLAGS": ""}
+    available = {}
+    runtime.use_onednn(available)
+    assert (KNOWN in fresh(tmp_path, program, **environment)[0]) == (enabled and bool(available))
+
+
 of_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators are left alone")
 for_each_use = pytest.mark.parametrize("use", ["", "training='float32'"], ids=["synthesis", "training"])
 
@@ -151,14 +167,14 @@ def test_a_folder_that_others_can_write_to_is_not_used(tmp_path, monkeypatch):
     folder.chmod(0o777)
     said, warning = prepared(tmp_path)
     assert said == "None"
-    assert "others can write there" in warning
+    assert "writable by other users" in warning
 
 
 def test_a_folder_that_can_t_be_made_costs_the_cache_only(tmp_path):
     (tmp_path / "hifigan_jax").write_text("a file")
     said, warning = prepared(tmp_path)
     assert said == "None"
-    assert "compiled programs are not kept" in warning
+    assert "compiled programs are not stored" in warning
 
 
 def test_another_version_or_processor_has_another_folder(monkeypatch):

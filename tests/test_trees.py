@@ -6,14 +6,14 @@ from hifigan_jax import trees
 TREE = {"conv_pre": {"kernel": np.zeros((7, 80, 4)), "bias": np.zeros(4)}, "gain": np.zeros(())}
 
 
-def test_leaves_are_named_by_their_paths():
+def test_leaves_are_named_by_path():
     leaves = trees.named_leaves(TREE)
     assert leaves.keys() == {"conv_pre/kernel", "conv_pre/bias", "gain"}
     assert leaves["conv_pre/kernel"] is TREE["conv_pre"]["kernel"]
     assert trees.named_leaves([TREE["gain"], (TREE["gain"],)]).keys() == {"0", "1/0"}
 
 
-def test_shapes_are_told_in_words():
+def test_shapes_as_text():
     assert trees.shapes(TREE) == {"conv_pre/kernel": "[7, 80, 4]", "conv_pre/bias": "[4]", "gain": "[]"}
 
 
@@ -21,12 +21,12 @@ def test_shapes_are_told_in_words():
     ("tree", "difference"),
     [
         (TREE, None),
-        (TREE | {"gain": np.ones((), np.float32)}, None),  # values and dtypes are no shapes
+        (TREE | {"gain": np.ones((), np.float32)}, None),  # values and dtypes do not count
         (TREE | {"gain": np.zeros(1)}, "gain is [1], expected []"),
         (TREE | {"more": np.zeros(2)}, "more is [2], expected none"),
         ({"gain": TREE["gain"]}, "conv_pre/bias is missing, expected [4]"),
         ({"gain": np.zeros(1)}, "conv_pre/bias is missing, expected [4]"),  # the first of several
     ],
 )
-def test_the_first_difference_of_shapes_is_told(tree, difference):
+def test_the_first_difference_between_shapes(tree, difference):
     assert trees.shape_difference(tree, TREE) == difference

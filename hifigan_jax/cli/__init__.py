@@ -1,4 +1,4 @@
-"""The programs: parse, call, print. Nothing here imports jax before the arguments are known to be good."""
+"""Command-line programs: parse, call, print. jax is imported only after the arguments have been checked."""
 
 import argparse
 import faulthandler
@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from hifigan_jax.errors import HifiganError
 
 COMMANDS = {
-    "infer": "turn a folder of recordings or mels into speech",
-    "train": "train a generator against MPD and MSD",
-    "benchmark": "time synthesis and the training step on this machine",
-    "convert": "carry generators and training runs between this project and PyTorch",
+    "infer": "synthesize speech from a folder of recordings or mels",
+    "train": "train a generator and its discriminators",
+    "benchmark": "measure the speed of synthesis and training on this machine",
+    "convert": "convert generators and training runs to and from PyTorch",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`hifigan-jax COMMAND ...`; returns the exit code."""
+    """Runs `hifigan-jax COMMAND ...`; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments and arguments[0] in COMMANDS:
         return run(arguments[0], arguments[1:], f"hifigan-jax {arguments[0]}")
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         "hifigan-jax",
         description=f"HiFi-GAN in JAX.\n\ncommands:\n{commands}",
-        epilog="`hifigan-jax COMMAND --help` says more.",
+        epilog="`hifigan-jax COMMAND --help` lists the options of a command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
@@ -36,9 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(command: str, arguments: Sequence[str] | None = None, name: str | None = None) -> int:
-    """Runs one command; an error that the user can mend becomes one line on stderr and its exit code."""
-    _keep_signals_off_the_stack()
-    _talk_on_stderr()
+    """Runs one command and returns its exit code; a HifiganError is printed as one line on stderr."""
+    _use_signal_stack()
+    _log_to_stderr()
     module = importlib.import_module(f"hifigan_jax.cli.{command}")
     options = module.parser(name).parse_args(arguments)
     try:
@@ -50,26 +50,26 @@ def run(command: str, arguments: Sequence[str] | None = None, name: str | None =
         return 130
 
 
-def _keep_signals_off_the_stack() -> None:
-    """Gives this thread, on which signals arrive, another stack for their handlers; Python's handlers run there if there is one.
+def _use_signal_stack() -> None:
+    """Makes signal handlers of this thread run on a separate stack.
 
-    In jaxlib 0.10 the float32 matrix products of oneDNN point the stack pointer at the heap: a handler that a signal calls in the
-    middle of one would overwrite what lies below, and the process dies of a corrupted heap instead of saving its step.
+    In jaxlib 0.10, oneDNN's float32 matrix products point the stack pointer into the heap. A signal handler on that stack would
+    corrupt the heap, and the process would crash instead of saving its step.
     """
     if not faulthandler.is_enabled():
-        faulthandler.enable(2)  # of all ways to set such a stack, the one that the standard library has
+        faulthandler.enable(2)  # the only way in the standard library to set such a stack
 
 
-def _talk_on_stderr() -> None:
+def _log_to_stderr() -> None:
     logger = logging.getLogger("hifigan_jax")
     if not logger.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(_Plain())
+        handler.setFormatter(_LineFormatter())
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False
 
 
-class _Plain(logging.Formatter):
+class _LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return {logging.WARNING: "warning: ", logging.ERROR: "error: "}.get(record.levelno, "") + record.getMessage()

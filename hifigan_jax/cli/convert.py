@@ -1,33 +1,34 @@
-"""`hifigan-jax convert`: between our checkpoints, PyTorch files of the reference, and safetensors."""
+"""`hifigan-jax convert`: conversion between our checkpoints, the reference's PyTorch files, and safetensors."""
 
 import argparse
 from pathlib import Path
 
-SUFFIXES = (".safetensors", ".pth")
-ABOUT = """Convert a generator or a whole training run. What SOURCE holds and what TARGET is called decide:
+DESCRIPTION = """Convert a generator or a training run. The name of TARGET selects the format:
 
-  TARGET.safetensors   the generator, with its configuration inside
-  TARGET.pth           the generator, as the reference saves it
-  TARGET, a new folder
-    SOURCE ours        g_*, do_* (if the checkpoint can be resumed) and config.json, for the reference
-    SOURCE theirs      a checkpoint of ours; a run that train.py goes on with if a do_* lies beside the g_*
+  NAME.safetensors  the generator with its configuration
+  NAME.pth          the generator in the format of its original PyTorch code
+  a new folder      PyTorch files and config.json, if SOURCE is a checkpoint of
+                    this program (HiFi-GAN: g_*, and do_* if it is resumable);
+                    else a checkpoint of this program (resumable by train.py
+                    if the do_* of the same step is in the folder of the g_*)
 """
 
 
 def parser(name: str | None = None) -> argparse.ArgumentParser:
-    """The program's arguments."""
-    result = argparse.ArgumentParser(name, description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """The argument parser."""
+    result = argparse.ArgumentParser(name, description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     result.add_argument(
-        "source", help="a run or checkpoint of ours, a g_* or .pth file, a folder of them, a .safetensors, a pretrained model"
+        "source",
+        help="run or checkpoint of this program, g_*, .pth or .safetensors file, folder of g_* files, or pretrained model",
     )
-    result.add_argument("target", type=Path, help="a new .safetensors or .pth file, or a new folder")
-    result.add_argument("--config", metavar="JSON", help="of a .pth file with none beside it")
+    result.add_argument("target", type=Path, help="new .safetensors or .pth file, or new folder")
+    result.add_argument("--config", metavar="JSON", help="configuration of SOURCE, for a PyTorch file without one in its folder")
     return result
 
 
 def main(options: argparse.Namespace) -> int:
     """Converts; returns the exit code."""
-    from hifigan_jax.convert import convert  # jax starts here
+    from hifigan_jax.convert import convert  # imports jax
 
     for path in convert(options.source, options.target, options.config):
         print(path)

@@ -1,4 +1,4 @@
-"""`infer.py`: a folder of recordings or mels in, a folder of speech out."""
+"""`infer.py`: synthesizes a folder of recordings or mels."""
 
 import argparse
 import itertools
@@ -22,27 +22,32 @@ logger = logging.getLogger(__name__)
 
 # Files are read and written while the device computes.
 _READERS = 2
-_AHEAD = 4  # files that are read, or wait to be written, before they are needed
+_PREFETCH = 4  # files to read ahead, and to queue for writing
+
+# Below this size of all inputs, about two minutes of audio, compiling for oneDNN takes longer than its convolutions save.
+_SHORT_WORK = 5_000_000  # bytes
 
 
 def parser(name: str | None = None) -> argparse.ArgumentParser:
     """The program's arguments."""
-    result = argparse.ArgumentParser(name, description="Turn recordings or mel-spectrograms into speech.")
+    result = argparse.ArgumentParser(name, description="Synthesize speech from recordings or mel-spectrograms.")
     source = result.add_mutually_exclusive_group(required=True)
-    source.add_argument("--input_wavs_dir", type=Path, metavar="DIR", help="recordings, to be analysed and spoken again")
-    source.add_argument("--input_mels_dir", type=Path, metavar="DIR", help="natural-log mels: .npy of (M, F) or (1, M, F)")
+    source.add_argument("--input_wavs_dir", type=Path, metavar="DIR", help="folder of recordings to resynthesize")
+    source.add_argument(
+        "--input_mels_dir", type=Path, metavar="DIR", help="folder of log-mels: .npy files of shape (M, F) or (1, M, F)"
+    )
     result.add_argument(
-        "--output_dir", type=Path, metavar="DIR", help="default generated_files, or generated_files_from_mel for mels"
+        "--output_dir", type=Path, metavar="DIR", help="default: generated_files, or generated_files_from_mel for mels"
     )
     result.add_argument(
         "--checkpoint_file",
         default="universal_v1",
         metavar="PATH_OR_NAME",
-        help="a .pth file, a run's folder, or universal_v1 (default), ljspeech_v1",
+        help="a .pth or .safetensors file, a run folder, or a pretrained model: universal_v1 (default), ljspeech_v1",
     )
-    result.add_argument("--config", metavar="JSON", help="of a .pth file with none beside it")
+    result.add_argument("--config", metavar="JSON", help="the model's configuration, if there is none beside the weights")
     result.add_argument(
-        "--shard", type=_shard, default=(1, 1), metavar="I/N", help="the I-th of N parts of the files, for N processes or hosts"
+        "--shard", type=_shard, default=(1, 1), metavar="I/N", help="process only part I of N, to split a folder over processes"
     )
     add_compute_dtype(result, "float32")
     add_compile_cache(result)
@@ -50,16 +55,17 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Synthesizes every file; returns 3 if any of them could not be."""
+    """Synthesizes every file. Returns the exit code: 3 if any file failed."""
     from_mels = options.input_mels_dir is not None
     folder = options.input_mels_dir if from_mels else options.input_wavs_dir
     output = options.output_dir or Path("generated_files_from_mel" if from_mels else "generated_files")
     suffixes, ending = ({".npy"}, "_generated_e2e.wav") if from_mels else (audio.SUFFIXES, "_generated.wav")
-    targets = _share(_targets(_inputs(folder, output, suffixes), folder, output, ending), *options.shard)
+    targets = _select_shard(_targets(_inputs(folder, output, suffixes), folder, output, ending), *options.shard)
     start = time.perf_counter()
 
-    runtime.prepare(options.compile_cache)
-    from hifigan_jax.synthesis import Vocoder  # jax starts here
+    long_work = sum(path.stat().st_size for path in targets) > _SHORT_WORK
+    runtime.prepare(options.compile_cache, onednn=long_work or options.compute_dtype != "float32")
+    from hifigan_jax.synthesis import Vocoder  # imports jax
 
     compilations = runtime.Compilations()
     vocoder = Vocoder.from_pretrained(options.checkpoint_file, options.config, options.compute_dtype)
@@ -67,20 +73,20 @@ def main(options: argparse.Namespace) -> int:
     failed: list[HifiganError] = []
     with _threads(_READERS) as readers, _threads(1) as writer:
         read = partial(_read_mel if from_mels else _read_audio, vocoder=vocoder)
-        utterances = _ahead(readers, ((path, partial(read, path)) for path in targets), failed)
-        spoken = vocoder.synthesize(utterances)
-        writes = ((path, partial(_write, targets[path], samples, vocoder.sampling_rate)) for path, samples in spoken)
-        seconds = sum(length for _, length in _ahead(writer, writes, failed))
+        utterances = _prefetch(readers, ((path, partial(read, path)) for path in targets), failed)
+        results = vocoder.synthesize(utterances)
+        writes = ((path, partial(_write, targets[path], samples, vocoder.sampling_rate)) for path, samples in results)
+        seconds = sum(length for _, length in _prefetch(writer, writes, failed))
     ended = time.perf_counter()
     logger.info(
-        "%d files, %.1f s of audio in %.1f s: %.1f x real time, with %d compilations; %.1f s before that to load %s",
+        "%d files, %.1f s of audio in %.1f s: %.1f x real time, %d compilations; loading %s took %.1f s",
         len(targets) - len(failed),
         seconds,
         ended - loaded,
         seconds / (ended - loaded),
         compilations.count,
-        loaded - start,
         options.checkpoint_file,
+        loaded - start,
     )
     for error in failed:
         logger.error("%s", error)
@@ -96,27 +102,27 @@ def _inputs(folder: Path, output: Path, suffixes: Collection[str]) -> list[Path]
     files = [path for path in inside if path.is_file() and not path.name.startswith(".")]
     chosen = [path for path in files if path.suffix.lower() in suffixes]
     if len(chosen) < len(files):
-        logger.info("%s: %d files without a fitting suffix are passed over", folder, len(files) - len(chosen))
+        logger.info("%s: %d files with other suffixes are skipped", folder, len(files) - len(chosen))
     if not chosen:
-        raise DataError(f"{folder}: holds no {'.npy' if '.npy' in suffixes else 'audio'} files")
+        raise DataError(f"{folder}: contains no {'.npy' if '.npy' in suffixes else 'audio'} files")
     return chosen
 
 
 def _targets(files: list[Path], folder: Path, output: Path, ending: str) -> dict[Path, Path]:
-    """Input -> output, sub-folders kept. Two inputs never share an output."""
+    """The output path of each input, in the same subfolder. Raises UsageError if two inputs have the same output."""
     targets: dict[Path, Path] = {}
     taken: dict[Path, Path] = {}
     for path in files:
         inside = path.relative_to(folder).parent if folder.is_dir() else Path()
         target = output / inside / (path.stem + ending)
         if target in taken:
-            raise UsageError(f"{taken[target]} and {path.name}: both would become {target}: rename or move one")
+            raise UsageError(f"{taken[target]} and {path.name}: both would be written to {target}: rename or move one")
         targets[path] = taken[target] = target
     return targets
 
 
-def _share(targets: dict[Path, Path], part: int, parts: int) -> dict[Path, Path]:
-    """Every parts-th of the files by size, so that all parts have about equal work; as they are where there is one part."""
+def _select_shard(targets: dict[Path, Path], part: int, parts: int) -> dict[Path, Path]:
+    """Every `parts`-th file in order of size, so that all parts are about equal work."""
     if parts == 1:
         return targets
     by_size = sorted(targets, key=lambda path: (-path.stat().st_size, path))
@@ -126,27 +132,27 @@ def _share(targets: dict[Path, Path], part: int, parts: int) -> dict[Path, Path]
 def _shard(text: str) -> tuple[int, int]:
     part, _, parts = text.partition("/")
     if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
-        raise argparse.ArgumentTypeError(f"I/N with I from 1 to N, as in 1/8, not {text!r}")
+        raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, for example 1/8, not {text!r}")
     return int(part), int(parts)
 
 
 @contextmanager
 def _threads(count: int) -> Iterator[Executor]:
-    """A pool; when the block ends early, what has begun is finished and the rest is left."""
+    """A thread pool. If the block raises, running tasks finish and pending ones are canceled."""
     pool = ThreadPoolExecutor(count)
-    pool.submit(int).result()  # a thread that starts just as an interrupt comes would not be waited for
+    pool.submit(int).result()  # start the first thread now: one that starts during an interrupt would not be joined
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _ahead(pool: Executor, tasks: Iterable[tuple[Path, Callable]], failed: list[HifiganError]) -> Iterator[tuple[Path, Any]]:
-    """Yields the tasks' results in their order; the pool works up to _AHEAD tasks ahead. A DataError costs its own task only."""
+def _prefetch(pool: Executor, tasks: Iterable[tuple[Path, Callable]], failed: list[HifiganError]) -> Iterator[tuple[Path, Any]]:
+    """Yields the results of `tasks` in order, computing up to _PREFETCH of them in advance. A DataError is added to `failed`."""
     started: deque[tuple[Path, Future]] = deque()
     tasks = iter(tasks)
     while True:
-        started.extend((path, pool.submit(task)) for path, task in itertools.islice(tasks, 1 + _AHEAD - len(started)))
+        started.extend((path, pool.submit(task)) for path, task in itertools.islice(tasks, 1 + _PREFETCH - len(started)))
         if not started:
             return
         path, future = started.popleft()
@@ -159,7 +165,7 @@ def _ahead(pool: Executor, tasks: Iterable[tuple[Path, Callable]], failed: list[
 
 
 def _write(target: Path, samples: np.ndarray, rate: int) -> float:
-    """Writes and prints; returns the audio's length in seconds."""
+    """Writes a WAV file and prints its path. Returns its duration in seconds."""
     audio.write_wav(target, samples, rate)
     print(target, flush=True)
     return samples.size / rate

@@ -1,4 +1,4 @@
-"""`train.py`: the reference's flags, and a few more; each overrides the JSON's key of the same name."""
+"""`train.py`: the reference's flags and some more; each overrides the JSON key of the same name."""
 
 import argparse
 import os
@@ -10,40 +10,39 @@ from hifigan_jax.config.flat import default_of
 
 
 def parser(name: str | None = None) -> argparse.ArgumentParser:
-    """The program's arguments. Only those given on the command line appear in the result."""
-    description = "Train a generator. Flags override the JSON's keys of the same names. Runs resume by themselves."
+    """The argument parser. Its result contains only the flags given on the command line."""
+    description = "Train a generator and its discriminators, or resume a run. Flags override the JSON keys of the same names."
     result = argparse.ArgumentParser(name, description=description, argument_default=argparse.SUPPRESS)
-    result.add_argument("--config", required=True, metavar="JSON", help="for example configs/config_v1.json")
+    result.add_argument("--config", required=True, metavar="JSON", help="configuration, e.g. configs/config_v1.json")
 
-    def add(key: str, about: str, **options) -> None:
+    def add(key: str, description: str, **options) -> None:
         default = default_of(key)
         shown = "" if default is None else f" (default {default})"
-        result.add_argument(f"--{key}", help=about + shown, **options)
+        result.add_argument(f"--{key}", help=description + shown, **options)
 
-    lists = "list of `name|text` lines or paths, or a folder"
-    add("input_wavs_dir", "recordings: WAV or FLAC", metavar="DIR")
-    add("input_training_file", f"{lists} (default LJSpeech-1.1/training.txt, else all of --input_wavs_dir)", metavar="FILE")
-    add("input_validation_file", f"{lists} (default LJSpeech-1.1/validation.txt, else held out)", metavar="FILE")
-    add("input_mels_dir", "mels for --fine_tuning, named as the recordings", metavar="DIR")
-    add("checkpoint_path", "the run's folder: checkpoints, config.json, metrics.jsonl, logs", metavar="DIR")
-    add("training_epochs", "passes over the data", type=int, metavar="N")
+    lists = "recordings: file with a `name|text` or path per line, or folder"
+    add("input_wavs_dir", "folder of the recordings (WAV or FLAC)", metavar="DIR")
+    add("input_training_file", f"training {lists} (default LJSpeech-1.1/training.txt, else --input_wavs_dir)", metavar="FILE")
+    add("input_validation_file", f"validation {lists} (default LJSpeech-1.1/validation.txt, else held out)", metavar="FILE")
+    add("input_mels_dir", "folder of the mels for --fine_tuning, named like the recordings", metavar="DIR")
+    add("checkpoint_path", "folder of the run: checkpoints, config.json, metrics.jsonl, TensorBoard logs", metavar="DIR")
+    add("training_epochs", "stop after this many epochs", type=int, metavar="N")
     add_compute_dtype(result, argparse.SUPPRESS)
     add_compile_cache(result)
-    add("accumulation_steps", "micro-batches that each device cuts its rows into, for less memory", type=int, metavar="N")
-    add("rematerialize", "compute activations twice, for less memory", nargs="?", const=True, type=_switch, metavar="True|False")
-    add("max_steps", "stop after this many updates, with a checkpoint", type=int, metavar="N")
-    add("stdout_interval", "steps between lines on stdout", type=int, metavar="N")
-    add("summary_interval", "steps between lines in metrics.jsonl and TensorBoard", type=int, metavar="N")
+    add("accumulation_steps", "micro-batches per step on each device, to save memory", type=int, metavar="N")
+    add("rematerialize", "recompute activations to save memory", nargs="?", const=True, type=_boolean, metavar="True|False")
+    add("max_steps", "save a checkpoint and stop after this many updates", type=int, metavar="N")
+    add("stdout_interval", "steps between progress lines on stdout", type=int, metavar="N")
+    add("summary_interval", "steps between entries in metrics.jsonl and TensorBoard", type=int, metavar="N")
     add("validation_interval", "steps between validations", type=int, metavar="N")
     add("checkpoint_interval", "steps between checkpoints", type=int, metavar="N")
-    add("keep_checkpoints", "newest checkpoints that stay resumable; every generator is kept", type=int, metavar="N")
-    add("seed", "of the first weights, the order of the data and the crops", type=int, metavar="N")
-    add("fine_tuning", "train on mels of --input_mels_dir", nargs="?", const=True, type=_switch, metavar="True|False")
-    result.add_argument(
-        "--finetune_from", metavar="CHECKPOINT", help="start from these weights (a path or name) with fresh optimizers"
-    )
+    add("keep_checkpoints", "number of resumable checkpoints; older ones keep only the generator", type=int, metavar="N")
+    add("seed", "random seed of the initial weights, the data order and the crops", type=int, metavar="N")
+    add("fine_tuning", "train on the mels in --input_mels_dir", nargs="?", const=True, type=_boolean, metavar="True|False")
+    about = "start from these weights (a path or a pretrained model) with new optimizers"
+    result.add_argument("--finetune_from", metavar="CHECKPOINT", help=about)
     add_set(result)
-    result.add_argument("--group_name", help=argparse.SUPPRESS)  # the reference has it and never reads it
+    result.add_argument("--group_name", help=argparse.SUPPRESS)  # accepted but unused, as in the reference
     return result
 
 
@@ -57,7 +56,7 @@ def main(options: argparse.Namespace) -> int:
     settings = dict(flags.pop("set"))
     config = load_config(path, flags, settings=settings)
 
-    runtime.prepare(compile_cache, training=config.optimization.compute_dtype)  # jax is loaded from here on
+    runtime.prepare(compile_cache, training=config.optimization.compute_dtype)  # jax is imported from here on
     from hifigan_jax.training.distributed import join_cluster
     from hifigan_jax.training.loop import train
 
@@ -66,9 +65,9 @@ def main(options: argparse.Namespace) -> int:
     return 0
 
 
-def _switch(text: str) -> bool:
-    # Reference: any text, "False" too, switches it on.
+def _boolean(text: str) -> bool:
+    # Reference: any text, even "False", means True.
     try:
         return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
     except KeyError:
-        raise argparse.ArgumentTypeError(f"True or False, not {text!r}") from None
+        raise argparse.ArgumentTypeError(f"should be True or False, not {text!r}") from None

@@ -1,7 +1,7 @@
-"""One flat JSON on disk, sections in memory: which key belongs to whom.
+"""Conversion between the flat JSON on disk and the sections in memory.
 
-A key goes to every section that declares it: the common ones, the generator family that "generator" names, and the
-discriminators that "discriminators" names.
+Each key goes to every section that declares it: the common sections, the generator family selected by "generator", and the
+discriminators selected by "discriminators".
 """
 
 import json
@@ -16,20 +16,20 @@ from hifigan_jax.models.family import DiscriminatorConfig, GeneratorConfig
 from hifigan_jax.models.registry import DISCRIMINATORS, GENERATORS
 
 COMMON: dict[str, type[Section]] = {"mel": Mel, "losses": Losses, "optimization": Optimization, "data": Data, "run": Run}
-# Keys of the reference's JSONs that decide nothing here: devices are found, and the number of frequencies follows from n_fft.
+# Keys of the reference's JSONs without effect here: devices are detected, and the number of frequencies follows from n_fft.
 IGNORED_KEYS = ("num_gpus", "num_freq", "dist_config")
-CHOICES = ("generator", "discriminators")  # keys that name whose keys the others are
+SELECTORS = ("generator", "discriminators")  # keys that select the family and the discriminators
 
 
 class Problem(NamedTuple):
-    """What is wrong with one key ("" for keys taken together)."""
+    """A problem with one key, or with a combination of keys (key "")."""
 
     key: str
     text: str
 
 
 class ConfigError(ValueError):
-    """A flat configuration that means nothing; `problems` are never empty, the worst first."""
+    """An invalid flat configuration. `problems` is never empty; problems with single keys come first."""
 
     def __init__(self, problems: list[Problem]):
         super().__init__("; ".join(problem.text for problem in problems))
@@ -37,12 +37,12 @@ class ConfigError(ValueError):
 
 
 class Config(pydantic.BaseModel):
-    """A validated, immutable configuration. Two describe the same model when their `generator` and `mel` are equal."""
+    """A validated, immutable configuration. Two of them describe the same model if their `generator` and `mel` are equal."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
     generator: pydantic.SerializeAsAny[GeneratorConfig]
-    discriminators: dict[str, pydantic.SerializeAsAny[DiscriminatorConfig]]  # by their names in the registry
+    discriminators: dict[str, pydantic.SerializeAsAny[DiscriminatorConfig]]  # by name in the registry
     mel: Mel
     losses: Losses
     optimization: Optimization
@@ -51,11 +51,11 @@ class Config(pydantic.BaseModel):
 
     @classmethod
     def from_flat(cls, content: Mapping[str, Any]) -> "Config":
-        """The configuration of a flat mapping. Raises ConfigError."""
+        """The configuration from a flat mapping. Raises ConfigError."""
         content = {key: value for key, value in content.items() if key not in IGNORED_KEYS}
-        family, discriminators = _chosen(content)
+        family, discriminators = _selected(content)
         sections = {"generator": family, **{f"discriminator {name}": kind for name, kind in discriminators.items()}, **COMMON}
-        problems = [*_unknown(content, sections.values())]
+        problems = [*_unknown_keys(content, sections.values())]
         content = _with_default_losses(content, family)
         built = {name: _section(kind, content, problems) for name, kind in sections.items()}
         if problems:
@@ -65,23 +65,23 @@ class Config(pydantic.BaseModel):
             discriminators={name: built[f"discriminator {name}"] for name in discriminators},
             **{name: built[name] for name in COMMON},
         )
-        if problems := [Problem("", text) for text in _contradictions(config)]:
+        if problems := [Problem("", text) for text in _cross_section_problems(config)]:
             raise ConfigError(problems)
         return config
 
     def flat(self) -> dict[str, Any]:
-        """The inverse of `from_flat`: every key with its value, in JSON's types."""
+        """The inverse of `from_flat`: all keys and their values, as JSON types."""
         content: dict[str, Any] = {"generator": name_of(self.generator, GENERATORS), "discriminators": [*self.discriminators]}
         for section in (self.generator, *self.discriminators.values(), *(getattr(self, name) for name in COMMON)):
             content |= section.model_dump(mode="json")
         return content
 
     def to_json(self) -> str:
-        """The flat JSON that `load_config` reads back as the same configuration."""
+        """The flat JSON. `load_config` reads it back as the same configuration."""
         return json.dumps(self.flat(), indent=4) + "\n"
 
     def replace(self, changes: Mapping[str, Any]) -> "Config":
-        """This configuration with the values of some flat keys changed. Raises UsageError."""
+        """A copy with the values of some flat keys changed. Raises UsageError."""
         try:
             return self.from_flat(self.flat() | dict(changes))
         except ConfigError as error:
@@ -89,12 +89,12 @@ class Config(pydantic.BaseModel):
 
     @property
     def loss_mel(self) -> Mel:
-        """The mel that the mel loss and validation compare: up to fmax_for_loss."""
+        """The mel of the mel loss and of validation, up to fmax_for_loss."""
         return self.mel.replace(fmax=self.losses.fmax_for_loss)
 
 
 def default_of(key: str) -> Any:
-    """The default of one of the common sections' keys."""
+    """The default of a key of the common sections."""
     return next(section.model_fields[key].default for section in COMMON.values() if key in section.model_fields)
 
 
@@ -103,11 +103,11 @@ def name_of(section: Section, registry: Mapping[str, type[Section]]) -> str:
     return next(name for name, kind in registry.items() if kind is type(section))
 
 
-def model_differences(stored: Config, wanted: Config, discriminators: bool = False) -> list[str]:
-    """The keys, with both values, in which two configurations describe other generators or mels (or discriminators, if asked)."""
-    there, here = (_model_keys(config, discriminators) for config in (stored, wanted))
-    keys = [key for key in there | here if there.get(key) != here.get(key)]
-    return [f"{key} {there.get(key, 'absent')} there, {here.get(key, 'absent')} here" for key in keys]
+def model_differences(found: Config, expected: Config, discriminators: bool = False) -> list[str]:
+    """The differences in generator and mel (with `discriminators`, also in these), one text per key with both values."""
+    one, other = (_model_keys(config, discriminators) for config in (found, expected))
+    keys = [key for key in one | other if one.get(key) != other.get(key)]
+    return [f"{key} is {one.get(key, 'absent')}, expected {other.get(key, 'absent')}" for key in keys]
 
 
 def _model_keys(config: Config, discriminators: bool) -> dict[str, Any]:
@@ -119,10 +119,10 @@ def _model_keys(config: Config, discriminators: bool) -> dict[str, Any]:
     return names | {key: value for section in sections for key, value in section}
 
 
-def _chosen(content: Mapping[str, Any]) -> tuple[type[GeneratorConfig], dict[str, type[DiscriminatorConfig]]]:
+def _selected(content: Mapping[str, Any]) -> tuple[type[GeneratorConfig], dict[str, type[DiscriminatorConfig]]]:
     name = content.get("generator", "hifigan")
     if not isinstance(name, str) or name not in GENERATORS:
-        raise ConfigError([_unknown_choice("generator", name, GENERATORS)])
+        raise ConfigError([_unknown_name("generator", name, GENERATORS)])
     names = content.get("discriminators", GENERATORS[name].DEFAULT_DISCRIMINATORS)
     if not isinstance(names, list | tuple):
         raise ConfigError([Problem("discriminators", f"discriminators: input should be a list of names, not {names!r:.60}")])
@@ -130,27 +130,27 @@ def _chosen(content: Mapping[str, Any]) -> tuple[type[GeneratorConfig], dict[str
         raise ConfigError([Problem("discriminators", "discriminators: list should have at least 1 item, not []")])
     for i, one in enumerate(names):
         if not isinstance(one, str) or one not in DISCRIMINATORS:
-            raise ConfigError([_unknown_choice(f"discriminators.{i}", one, DISCRIMINATORS)])
+            raise ConfigError([_unknown_name(f"discriminators.{i}", one, DISCRIMINATORS)])
         if one in names[:i]:
-            raise ConfigError([Problem("discriminators", f"discriminators: {one!r} is named twice")])
+            raise ConfigError([Problem("discriminators", f"discriminators: {one!r} is listed twice: remove one")])
     return GENERATORS[name], {one: DISCRIMINATORS[one] for one in names}
 
 
-def _unknown_choice(key: str, value: Any, registry: Mapping[str, type[Section]]) -> Problem:
+def _unknown_name(key: str, value: Any, registry: Mapping[str, type[Section]]) -> Problem:
     hint = did_you_mean(value, registry) if isinstance(value, str) else ""
     return Problem(key, f"{key}: input should be {' or '.join(map(repr, registry))}, not {value!r:.60}{hint}")
 
 
-def _unknown(content: Mapping[str, Any], sections: Iterable[type[Section]]) -> Iterator[Problem]:
-    """Keys that none of the sections declares, each with whose key it is or what was likely meant."""
-    declared = {key for section in sections for key in section.model_fields}.union(CHOICES)
+def _unknown_keys(content: Mapping[str, Any], sections: Iterable[type[Section]]) -> Iterator[Problem]:
+    """Keys that no section declares, each with its owner or a similar known key."""
+    declared = {key for section in sections for key in section.model_fields}.union(SELECTORS)
     for key in (key for key in content if key not in declared):
         if owner := _owner(key):
             kind, name, section = owner
             field = section.model_fields[key]
             if kind == "discriminator" and not field.is_required() and _plain(content[key]) == _plain(field.default):
-                continue  # resolved configurations once listed it beside any discriminators; its default decides nothing
-            yield Problem(key, f"key {key!r} belongs to the {kind} {name!r}, which this configuration doesn't choose: remove it")
+                continue  # older resolved configurations always listed it; its default has no effect
+            yield Problem(key, f"key {key!r} belongs to the {kind} {name!r}, which this configuration does not use: remove it")
         else:
             yield Problem(key, f"unknown key {key!r}{_hint(key)}")
 
@@ -164,12 +164,12 @@ def _owner(key: str) -> tuple[str, str, type[Section]] | None:
 
 
 def _hint(key: str) -> str:
-    """What was likely meant by an unknown key, over the keys of all owners and what other projects call them."""
+    """A hint at the known key closest to an unknown one, also by the names that other projects use."""
     sections = [*COMMON.values(), *GENERATORS.values(), *DISCRIMINATORS.values()]
     foreign = {name: ours for section in sections for name, ours in section.ALSO_CALLED.items()}
     if key.lower() in foreign:
         return f"; did you mean {foreign[key.lower()]!r}?"
-    return did_you_mean(key, [*CHOICES, *(name for section in sections for name in section.model_fields)])
+    return did_you_mean(key, [*SELECTORS, *(name for section in sections for name in section.model_fields)])
 
 
 def _plain(value: Any) -> Any:
@@ -177,7 +177,7 @@ def _plain(value: Any) -> Any:
 
 
 def _with_default_losses(content: dict[str, Any], family: type[GeneratorConfig]) -> dict[str, Any]:
-    """The family's losses under the user's: weights that the user doesn't name keep their defaults."""
+    """`content` with the family's default losses for all losses and weights that it does not set."""
     weights = content.get("loss_weights", {})
     if isinstance(weights, dict):
         weights = family.DEFAULT_LOSSES["loss_weights"] | weights
@@ -185,15 +185,15 @@ def _with_default_losses(content: dict[str, Any], family: type[GeneratorConfig])
 
 
 def _section(kind: type[Section], content: Mapping[str, Any], problems: list[Problem]) -> Section | None:
-    """The section with its keys of `content`; None, with what is wrong appended to `problems`, where they mean nothing."""
+    """The section from its keys in `content`. If they are invalid, appends to `problems` and returns None."""
     try:
         return kind.model_validate({key: value for key, value in content.items() if key in kind.model_fields})
     except pydantic.ValidationError as error:
-        problems.extend(Problem(str(first["loc"][0]) if first["loc"] else "", _text(first)) for first in error.errors())
+        problems.extend(Problem(str(one["loc"][0]) if one["loc"] else "", _message(one)) for one in error.errors())
         return None
 
 
-def _text(error: Mapping[str, Any]) -> str:
+def _message(error: Mapping[str, Any]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "missing":
         return f"key {key!r} is missing"
@@ -203,15 +203,15 @@ def _text(error: Mapping[str, Any]) -> str:
     return f"{key}: {message}, not {error['input']!r:.60}"
 
 
-def _contradictions(c: Config) -> Iterator[str]:
-    """What is wrong with sections taken together."""
+def _cross_section_problems(c: Config) -> Iterator[str]:
+    """Conflicts between sections, one line each."""
     training = c.optimization
     yield from c.generator.mel_problems(c.mel)
     yield from c.mel.band_problems("fmax_for_loss", c.losses.fmax_for_loss)
     if training.segment_size % c.mel.hop_size:
         yield f"segment_size {training.segment_size} must be a multiple of hop_size {c.mel.hop_size}"
     if training.segment_size <= c.mel.padding:
-        what = f"segment_size {training.segment_size} is too short for n_fft {c.mel.n_fft}"
-        yield f"{what}: a mel reflects half of n_fft - hop_size"
+        too_short = f"segment_size {training.segment_size} is too short for n_fft {c.mel.n_fft}"
+        yield f"{too_short}: make it larger than (n_fft - hop_size) / 2 = {c.mel.padding}, the mel's padding"
     for discriminator in c.discriminators.values():
         yield from discriminator.training_problems(training)

@@ -1,6 +1,6 @@
-"""The sections that every configuration has. Frequencies in Hz, sizes in samples, intervals in steps.
+"""The sections of every configuration. Frequencies are in Hz, sizes in samples, intervals in steps.
 
-Keys that define a mel have no default: a checkpoint means nothing without them.
+Keys that define the mel have no defaults: a checkpoint is unusable without them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,18 +18,18 @@ Index = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
 Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Switch = Annotated[bool, Field(strict=True)]
 ComputeDtype = Literal["float32", "bfloat16"]
-SameSection = TypeVar("SameSection", bound="Section")  # jaxtyping's import hook can't check Self
+SameSection = TypeVar("SameSection", bound="Section")  # jaxtyping's import hook cannot check Self
 
 
 class Section(pydantic.BaseModel):
-    """Keys that belong together: immutable, validated, equal if all their values are."""
+    """A group of keys: immutable, validated, equal if all values are equal."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
-    ALSO_CALLED: ClassVar[Mapping[str, str]] = {}  # other projects' names of our keys, for hints
+    ALSO_CALLED: ClassVar[Mapping[str, str]] = {}  # other projects' names for our keys, for hints in messages
 
     def problems(self) -> Iterator[str]:
-        """What is wrong with the values taken together, one line each, with the cure."""
+        """Conflicts between values, one line each: what is wrong and how to fix it."""
         yield from ()
 
     @pydantic.model_validator(mode="after")
@@ -39,7 +39,7 @@ class Section(pydantic.BaseModel):
         return self
 
     def replace(self: SameSection, **changes: Any) -> SameSection:
-        """This section with some values changed, validated. Raises pydantic.ValidationError."""
+        """A validated copy with some values changed. Raises pydantic.ValidationError."""
         return type(self)(**(dict(self) | changes))
 
 
@@ -71,43 +71,46 @@ class Mel(Section):
     @classmethod
     def _known_convention(cls, name: str) -> str:
         if name not in CONVENTIONS:
-            raise ValueError(f"unknown convention {name!r:.60}{did_you_mean(name, CONVENTIONS)}: one of {', '.join(CONVENTIONS)}")
+            raise ValueError(
+                f"unknown convention {name!r:.60} (known: {', '.join(CONVENTIONS)}){did_you_mean(name, CONVENTIONS)}"
+            )
         return name
 
     def problems(self) -> Iterator[str]:
-        """Sizes and frequencies that contradict one another."""
+        """Conflicts between sizes or frequencies."""
         if self.win_size > self.n_fft:
-            yield f"win_size {self.win_size} is larger than n_fft {self.n_fft}: make it at most n_fft"
+            yield f"win_size {self.win_size} is larger than n_fft {self.n_fft}: lower win_size or raise n_fft"
         excess = self.n_fft - self.hop_size
         if excess < 0 or excess % 2:
-            yield f"n_fft - hop_size = {excess} must be even and not negative: half of it is padding on each side"
+            yield f"n_fft - hop_size is {excess}, but must be even and not negative: each side is padded by half of it"
         yield from self.band_problems("fmax", self.fmax)
 
     def band_problems(self, key: str, fmax: float | None) -> Iterator[str]:
-        """What is wrong with the band from fmin to `fmax`, the value of `key`."""
+        """Problems with the band from fmin to `fmax`, the value of `key`."""
         if fmax is not None and fmax > self.sampling_rate / 2:
             yield f"{key} {fmax:g} Hz is above half the sampling rate, {self.sampling_rate / 2:g} Hz: lower it"
-        if self.fmin >= (self.sampling_rate / 2 if fmax is None else fmax):
-            yield f"fmin {self.fmin:g} Hz is not below {key}"
+        highest = self.sampling_rate / 2 if fmax is None else fmax
+        if self.fmin >= highest:
+            yield f"fmin {self.fmin:g} Hz must be below {key}, {highest:g} Hz: lower fmin"
 
     @property
     def convention(self) -> Convention:
-        """The row of `mel_convention`."""
+        """The row of CONVENTIONS for `mel_convention`."""
         return CONVENTIONS[self.mel_convention]
 
     @property
     def padding(self) -> int:
-        """Samples reflected at each end, so that T samples give T // hop_size frames, frame i centered on (i + 1/2) hop_size."""
+        """Samples of padding at each end: T samples give T // hop_size frames, with frame i centered on (i + 1/2) hop_size."""
         return (self.n_fft - self.hop_size) // 2
 
 
 class Losses(Section):
-    """What both networks minimize. `loss_weights` has every term; those of weight 0 are not computed."""
+    """The losses of both networks. `loss_weights` contains every term; terms with weight 0 are not computed."""
 
     loss_weights: dict[str, Annotated[Real, Field(ge=0, le=1e6)]]
     gan_loss: str
-    fmax_for_loss: Annotated[Real, Field(gt=0)] | None = None  # of the mel loss's own filterbank and of validation
-    adversarial_from_step: Index = 0  # until then, terms that need the discriminators don't reach the generator
+    fmax_for_loss: Annotated[Real, Field(gt=0)] | None = None  # for the mel loss and validation
+    adversarial_from_step: Index = 0  # before it, the generator's loss has no terms that need the discriminators
 
     ALSO_CALLED = {"lambda_mel": "loss_weights", "lambda_feat": "loss_weights", "lambda_fm": "loss_weights"}
 
@@ -122,16 +125,16 @@ class Losses(Section):
     @classmethod
     def _known_gan_loss(cls, name: str) -> str:
         if name not in GAN_LOSSES:
-            raise ValueError(f"unknown GAN loss {name!r:.60}{did_you_mean(name, GAN_LOSSES)}: one of {', '.join(GAN_LOSSES)}")
+            raise ValueError(f"unknown GAN loss {name!r:.60} (known: {', '.join(GAN_LOSSES)}){did_you_mean(name, GAN_LOSSES)}")
         return name
 
 
 class Optimization(Section):
-    """How training moves, and in what precision and memory."""
+    """Optimizer, batch, precision and memory options of training."""
 
-    compute_dtype: ComputeDtype = "float32"  # of convolutions alone; parameters, norms, spectra and losses stay float32
+    compute_dtype: ComputeDtype = "float32"  # of convolutions only; parameters, norms, spectra and losses stay float32
     batch_size: Count = 16  # over all devices
-    accumulation_steps: Count = 1  # micro-batches that a device cuts its rows into; same result, less memory
+    accumulation_steps: Count = 1  # micro-batches per device and step: same result, less memory
     rematerialize: Switch = False  # recompute activations in the backward pass: same result, less memory, more time
     segment_size: Count = 8192
     learning_rate: Annotated[Real, Field(gt=0, le=1)] = 2e-4
@@ -144,24 +147,24 @@ class Optimization(Section):
     ALSO_CALLED = {"lr": "learning_rate", "seq_len": "segment_size", "segment_length": "segment_size"}
 
     def problems(self) -> Iterator[str]:
-        """A batch that can't be cut evenly."""
+        """A batch that cannot be divided evenly."""
         if self.batch_size % self.accumulation_steps:
-            yield f"batch_size {self.batch_size} can't be cut into {self.accumulation_steps} equal parts: see accumulation_steps"
+            yield f"batch_size {self.batch_size} must be a multiple of accumulation_steps {self.accumulation_steps}"
 
 
 class Data(Section):
-    """Where recordings and mels are, and how they are read."""
+    """Folders and files of recordings and mels, and how they are read."""
 
     input_wavs_dir: str = "LJSpeech-1.1/wavs"
-    input_training_file: str | None = None  # None: LJSpeech-1.1/training.txt if there is one, else all of input_wavs_dir
-    input_validation_file: str | None = None  # None: LJSpeech-1.1/validation.txt likewise, else held out from training
+    input_training_file: str | None = None  # None: LJSpeech-1.1/training.txt if it exists, else all of input_wavs_dir
+    input_validation_file: str | None = None  # None: LJSpeech-1.1/validation.txt if it exists, else held out from training
     input_mels_dir: str = "ft_dataset"
     fine_tuning: Switch = False
-    num_workers: Index = 4  # threads that read ahead
+    num_workers: Index = 4  # threads that prefetch
 
 
 class Run(Section):
-    """A training run's folder, length and intervals."""
+    """Folder, length and intervals of a training run."""
 
     checkpoint_path: str = "cp_hifigan"
     training_epochs: Count = 3100
@@ -170,7 +173,7 @@ class Run(Section):
     summary_interval: Count = 100
     validation_interval: Count = 1000
     checkpoint_interval: Count = 5000
-    keep_checkpoints: Count = 3  # of these, the newest keep what resuming needs; generators are all kept
+    keep_checkpoints: Count = 3  # number of newest checkpoints that can be resumed; all generators are kept
 
     ALSO_CALLED = {
         "checkpoint_dir": "checkpoint_path",

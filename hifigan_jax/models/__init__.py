@@ -1,1 +1,1 @@
-"""Generators and discriminators: `registry` lists them by name, a folder holds each."""
+"""Generators and discriminators, one folder each; `registry` lists them by name."""

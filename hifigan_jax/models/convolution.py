@@ -1,10 +1,10 @@
-"""1-D convolutions whose form is chosen for the platform that a program is lowered for, not for the one that traces it.
+"""1-D convolutions. The platform that a program is lowered for, not the one that traces it, determines how they are computed.
 
-Everything is channels-last, audio-like [B, T, C], with kernels [K, C_in / groups, C_out].
+Arrays are channels-last [B, T, C], kernels [K, C_in / groups, C_out].
 
 A convolution y = conv1d(x, kernel) and its gradients dx = input_gradient(dy, kernel) and dkernel = kernel_gradient(x, dy) are
-linear in both operands, and <dy, y> = <dx, x> = <dkernel, kernel>. So each is the others' transpose, and as three primitives they
-have derivatives of any order. Each platform computes the same sums; they differ in the order of additions and in speed only.
+linear in both operands, and <dy, y> = <dx, x> = <dkernel, kernel>. So each is a transpose of the others, and as three primitives
+they have derivatives of any order. All platforms compute the same sums and differ only in the order of additions and in speed.
 """
 
 from functools import partial
@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 import hifigan_jax.models.convolution_cpu as convolution_cpu
 import hifigan_jax.models.convolution_xla as convolution_xla
-from hifigan_jax.models.convolution_xla import by_phase
+from hifigan_jax.models.convolution_xla import phases_as_channels
 
 TILE = convolution_cpu.TILE
 
@@ -33,37 +33,37 @@ def conv1d(
 ) -> Float[Array, "B T_out C_out"]:
     """Cross-correlation with zero padding on both sides, T_out = (T_in + 2 padding - dilation (K - 1) - 1) // stride + 1.
 
-    Computed in the wider of both types. Raises ValueError where the channels don't fit.
+    Computed in the wider of both dtypes. Raises ValueError if the channels do not match.
     """
     dtype = jnp.promote_types(x.dtype, kernel.dtype)
-    x, kernel = _varying_alike(x.astype(dtype), kernel.astype(dtype))
+    x, kernel = _with_same_varying_axes(x.astype(dtype), kernel.astype(dtype))
     return conv1d_p.bind(x, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
-@partial(jax.jit, static_argnames="stride")  # one equation of this name wherever it is traced, for flops.py to count
+@partial(jax.jit, static_argnames="stride")  # flops.py counts the equations of this name
 def conv_transpose1d(
     x: Float[Array, "B T_in C_in"], kernel: Float[Array, "K C_in C_out"], *, stride: int
 ) -> Float[Array, "B T_out C_out"]:
     """Transposed convolution that multiplies the length by exactly `stride`: T_out = T_in * stride, for any K >= stride.
 
-    The padding is (K - stride + 1) // 2 on the left and whatever remains on the right: the reference's (K - stride) / 2 where
-    K - stride is even, ParallelWaveGAN's rule (output_padding 1) where it is odd.
+    The padding is (K - stride + 1) // 2 on the left and the remainder on the right: the reference's (K - stride) / 2 if
+    K - stride is even, ParallelWaveGAN's rule (output_padding 1) if it is odd.
 
-    Output sample t * stride + r sees the inputs t, t - 1, ... through the taps r, r + stride, ...: one dense convolution with
-    ceil(K / stride) taps that yields all `stride` phases of a frame as channels, laid out in time by a reshape.
+    Output sample t * stride + r sums the inputs t, t - 1, ... times the taps r, r + stride, ... Therefore, one dense convolution
+    with ceil(K / stride) taps computes all `stride` phases of a frame as channels; a reshape puts them in order of time.
     """
     length, channels = x.shape[1], kernel.shape[-1]
-    dense = by_phase(kernel, stride)
+    dense = phases_as_channels(kernel, stride)
     y = conv1d(x, dense, padding=dense.shape[0] - 1)  # [B, T_in + taps - 1, stride * C_out]
     y = y.reshape(x.shape[0], -1, channels)
     start = (kernel.shape[0] - stride + 1) // 2
     return y[:, start : start + length * stride]
 
 
-def _varying_alike(*operands):
-    """The operands, each varying over all mesh axes of jax.shard_map that any of them varies over.
+def _with_same_varying_axes(*operands):
+    """The operands, each marked as varying over all mesh axes of jax.shard_map that any of them varies over.
 
-    The gradient of one that is the same everywhere is then summed over the axes.
+    The gradient of a replicated operand is then summed over these axes.
     """
     own = [jax.typeof(operand).manual_axis_type.varying for operand in operands]
     axes = frozenset.union(*own)
@@ -73,7 +73,7 @@ def _varying_alike(*operands):
 
 def _output_type(x, kernel, *, stride, padding, dilation, groups):
     if x.shape[2] != groups * kernel.shape[1] or kernel.shape[2] % groups:
-        raise ValueError(f"a convolution in {groups} groups of {x.str_short()} with a kernel {kernel.str_short()}")
+        raise ValueError(f"convolution in {groups} groups: {x.str_short()} does not match kernel {kernel.str_short()}")
     length = (x.shape[1] + 2 * padding - dilation * (kernel.shape[0] - 1) - 1) // stride + 1
     return x.update(shape=(x.shape[0], max(length, 0), kernel.shape[2]), weak_type=False)
 
@@ -95,7 +95,7 @@ def _primitive(name, result_type, batched):
 
 
 def _batched_as_rows(primitive, operands, axes, **options):
-    """A batch of first operands alone is more rows."""
+    """If only the first operand is batched, the batch becomes more rows."""
     first, kernel = operands
     if axes[1] is not None:
         return _batched_as_groups(primitive, operands, axes, **options)
@@ -105,14 +105,14 @@ def _batched_as_rows(primitive, operands, axes, **options):
 
 
 def _batched_as_groups(primitive, operands, axes, *, groups, **options):
-    """Examples beside each other as channels, each in groups of its own."""
+    """The batch is concatenated along the channels, each example in its own groups."""
     size = next(operand.shape[axis] for operand, axis in zip(operands, axes, strict=True) if axis is not None)
 
-    def side_by_side(operand, axis):
+    def as_channels(operand, axis):
         operand = jnp.stack([operand] * size, 2) if axis is None else jnp.moveaxis(operand, axis, 2)
         return operand.reshape(*operand.shape[:2], -1)
 
-    y = primitive.bind(*map(side_by_side, operands, axes), groups=size * groups, **options)
+    y = primitive.bind(*map(as_channels, operands, axes), groups=size * groups, **options)
     return y.reshape(*y.shape[:2], size, -1), 2
 
 
@@ -120,7 +120,7 @@ conv1d_p = _primitive("conv1d", _output_type, _batched_as_rows)
 input_gradient_p = _primitive("conv1d_input_gradient", _input_type, _batched_as_rows)
 kernel_gradient_p = _primitive("conv1d_kernel_gradient", _kernel_type, _batched_as_groups)
 
-# Two rules each: what a cotangent sends back to the first operand, and what to the second. The one asked for is a placeholder.
+# Two rules each: the cotangents of the first and of the second operand. The operand to differentiate by is a placeholder.
 ad.defbilinear(
     conv1d_p,
     lambda dy, x, kernel, **options: input_gradient_p.bind(dy, kernel, length=x.aval.shape[1], **options),
@@ -137,7 +137,7 @@ ad.defbilinear(
     lambda kernel, x, dy, taps, **options: conv1d_p.bind(x, kernel, **options),
 )
 
-for platform, forms in ((None, convolution_xla), ("cpu", convolution_cpu)):  # None: all others
+for platform, forms in ((None, convolution_xla), ("cpu", convolution_cpu)):  # None: all other platforms
     for primitive, form in (
         (conv1d_p, forms.conv1d),
         (input_gradient_p, forms.input_gradient),

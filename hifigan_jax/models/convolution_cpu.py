@@ -1,6 +1,6 @@
-"""The forms of convolutions that CPUs compute faster than XLA's own, and the choice between them.
+"""Forms of convolutions that CPUs compute faster than XLA's own, and the choice between them.
 
-Shapes and names as in convolution.py. Every form computes the same sums (tests/models/test_convolution.py holds them together).
+Shapes and names as in convolution.py. All forms compute the same sums (see tests/models/test_convolution.py).
 """
 
 from functools import partial
@@ -8,49 +8,48 @@ from functools import partial
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from scipy.linalg import block_diag
 
 import hifigan_jax.models.convolution_xla as convolution_xla
-from hifigan_jax.models.convolution_xla import PRECISION, by_phase, padded, phases, transposed
+from hifigan_jax.models.convolution_xla import PRECISION, padded, phases, phases_as_channels, transposed
 
-# Groups of up to this many output channels share one product of blocks, which compiles in a sixth of the time; wider ones are
-# computed one by one, which is faster from here on.
-_WIDEST_GROUP_IN_BLOCKS = 8
+# Groups of up to this many output channels are computed by one batched product, which compiles in a sixth of the time. Wider
+# groups are faster when computed one by one.
+_MAX_CHANNELS_IN_BLOCKS = 8
 _BLOCK = 8  # outputs
 
-# Where fewer products pay for the sums around them: groups with at least so many taps per phase of their stride; one group of 5
-# taps with at least so many channels in and out (C_in * C_out); one group of as many channels in as out
-# (those of residual blocks), with at least so many taps, weights and samples.
-_FEWEST_TAPS_OF_GROUPS = 11
-_TAPS_OF_WIDE, _NARROWEST_WIDE = 5, 2**18
-_FEWEST_TAPS_OF_LONG, _SMALLEST_LONG, _SHORTEST_LONG = 7, 2**16, 256
+# Fast bilinear algorithms save products but need more additions. They pay off for groups with at least this many taps per phase
+# of the stride; for one group of 5 taps with at least this many channels (C_in * C_out); and for one group with C_in = C_out
+# (residual blocks) and at least this many taps, weights and samples.
+_MIN_TAPS_OF_GROUPS = 11
+_WIDE_TAPS, _MIN_WIDE_CHANNELS = 5, 2**18
+_MIN_LONG_TAPS, _MIN_LONG_WEIGHTS, _MIN_LONG_SAMPLES = 7, 2**16, 256
 
-# The points of Toom-Cook's algorithm, beside infinity, for 5 taps and for chunks of 4: small numbers and their inverses lose the
-# fewest bits. Instead of -2, the chunks have the pair of i and -i, for three products instead of two: with it, the sums of a
-# generator come out nearer to float64's than by the definition.
+# The points of the Toom-Cook algorithm, besides infinity, for 5 taps and for chunks of 4: small numbers and their inverses lose
+# the fewest bits. The chunks include the pair i and -i, which takes three products instead of two: with it, a generator's outputs
+# are closer to float64 than those computed by the definition.
 _POINTS = {5: (0, 1, -1, 2, -2, 0.5, -0.5), 4: (0, 1, -1, 1j, 2)}
-TILE = 4  # outputs; dilated, of every phase
+TILE = 4  # outputs per tile; with dilation, outputs of each phase
 
-# The widest kernels of a backward pass (C_in * C_out) that the CPU still turns round in less time than it multiplies by them.
-_WIDEST_TURNED = 2**16
+# The largest kernels (C_in * C_out) that the CPU transposes for a backward pass in less time than the products take.
+_LARGEST_TRANSPOSED = 2**16
 
 
 def conv1d(x, kernel, *, groups, **options):
-    """As convolution_xla.conv1d."""
+    """See convolution_xla.conv1d."""
     if form := _form(x.dtype, kernel.shape, groups, **options):
         return form(x, kernel)
     return _each_group(partial(_dense, **options), x, kernel, groups)
 
 
 def input_gradient(dy, kernel, *, length, groups, **options):
-    """As convolution_xla.input_gradient."""
+    """See convolution_xla.input_gradient."""
     if form := _form(dy.dtype, kernel.shape, groups, **options):
         return transposed(lambda x: form(x, kernel), (dy.shape[0], length, groups * kernel.shape[1]), dy)
     return _each_group(partial(_dense_input_gradient, length=length, **options), dy, kernel, groups)
 
 
 def kernel_gradient(x, dy, *, taps, groups, **options):
-    """As convolution_xla.kernel_gradient."""
+    """See convolution_xla.kernel_gradient."""
     shape = (taps, x.shape[2] // groups, dy.shape[2])
     if form := _form(x.dtype, shape, groups, **options):
         return transposed(lambda kernel: form(x, kernel), shape, dy)
@@ -58,74 +57,75 @@ def kernel_gradient(x, dy, *, taps, groups, **options):
 
 
 def _form(dtype, shape, groups, *, stride, padding, dilation):
-    """The form that takes all groups of a convolution at once, and whose steps' own transposes are its gradients, if one pays."""
+    """The form that computes all groups at once and whose transpose gives the gradients; None if no such form is faster."""
     taps, width, channels = shape
     double = dtype == jnp.float64  # XLA has no fast float64 convolution on CPU (1-2 GFLOP/s), but fast products (45-51).
-    if groups > 1 and dilation == 1 and (double or channels // groups <= _WIDEST_GROUP_IN_BLOCKS):
+    if groups > 1 and dilation == 1 and (double or channels // groups <= _MAX_CHANNELS_IN_BLOCKS):
         return partial(_by_blocks, stride=stride, padding=padding, groups=groups)
     if double:
         return partial(_by_taps, stride=stride, padding=padding, dilation=dilation, groups=groups)
     if dtype == jnp.float32 and dilation == 1:
-        if groups == 1 and stride == 1 and taps == _TAPS_OF_WIDE and width * channels >= _NARROWEST_WIDE:
+        if groups == 1 and stride == 1 and taps == _WIDE_TAPS and width * channels >= _MIN_WIDE_CHANNELS:
             return partial(_by_toom_cook, padding=padding, dilation=dilation)
-        if groups > 1 and -(-taps // stride) >= _FEWEST_TAPS_OF_GROUPS:
+        if groups > 1 and -(-taps // stride) >= _MIN_TAPS_OF_GROUPS:
             return partial(_by_spectra, stride=stride, padding=padding, groups=groups)
     return None
 
 
 def _each_group(form, one, other, groups):
-    """`form` of every group's channels by themselves."""
+    """Applies `form` to the channels of each group separately."""
     parts = zip(jnp.split(one, groups, axis=-1), jnp.split(other, groups, axis=-1), strict=True)
     return jnp.concatenate([form(*part) for part in parts], axis=-1)
 
 
 def _dense(x, kernel, *, stride, padding, dilation):
-    """One group, long ones with fewer products."""
+    """One group; long convolutions use the Toom-Cook algorithm."""
     if stride == 1 and _is_long(x, kernel):
         return _by_toom_cook(x, kernel, padding, dilation)
-    return _kept_fast(x, kernel, stride, padding, dilation)
+    return _fast_xla_conv(x, kernel, stride, padding, dilation)
 
 
 def _dense_kernel_gradient(x, dy, *, taps, stride, padding, dilation):
     shape = (taps, x.shape[2], dy.shape[2])
-    return transposed(lambda kernel: _kept_fast(x, kernel, stride, padding, dilation), shape, dy)
+    return transposed(lambda kernel: _fast_xla_conv(x, kernel, stride, padding, dilation), shape, dy)
 
 
 def _dense_input_gradient(dy, kernel, *, length, stride, padding, dilation):
-    """XLA's own is up to 40 times slower but for dilated kernels."""
-    further = dilation * (kernel.shape[0] - 1) - padding
-    if stride == 1 and _is_long(dy, kernel) and further >= 0:
-        return _by_toom_cook(dy, kernel[::-1].swapaxes(1, 2), further, dilation)
+    """Input gradient of one group. XLA's own is up to 40 times slower, except for dilated kernels."""
+    full_padding = dilation * (kernel.shape[0] - 1) - padding
+    if stride == 1 and _is_long(dy, kernel) and full_padding >= 0:
+        return _by_toom_cook(dy, kernel[::-1].swapaxes(1, 2), full_padding, dilation)
     if dilation > 1:
         shape = (dy.shape[0], length, kernel.shape[1])
-        return transposed(lambda x: _kept_fast(x, kernel, stride, padding, dilation), shape, dy)
-    dx = (_scattered_by_overlap if kernel[0].size > _WIDEST_TURNED else _scattered)(dy, kernel, stride)
+        return transposed(lambda x: _fast_xla_conv(x, kernel, stride, padding, dilation), shape, dy)
+    dx = (_input_gradient_by_overlap_add if kernel[0].size > _LARGEST_TRANSPOSED else _input_gradient_by_conv)(dy, kernel, stride)
     return padded(dx, 0, max(padding + length - dx.shape[1], 0))[:, padding : padding + length]
 
 
 def _is_long(x, kernel):
-    """Whether fewer products pay for the sums around them."""
+    """Whether the Toom-Cook algorithm pays off for one group."""
     taps, width, channels = kernel.shape
-    large = taps >= _FEWEST_TAPS_OF_LONG and kernel.size >= _SMALLEST_LONG and x.shape[1] >= _SHORTEST_LONG
+    large = taps >= _MIN_LONG_TAPS and kernel.size >= _MIN_LONG_WEIGHTS and x.shape[1] >= _MIN_LONG_SAMPLES
     return x.dtype == jnp.float32 and width == channels and large
 
 
-def _kept_fast(x, kernel, stride, padding, dilation):
-    """XLA's convolution of one group, away from its slow path on CPUs."""
-    reach = dilation * (kernel.shape[0] - 1) + 1
-    if reach > x.shape[1] or 2 * padding >= reach:  # more taps than inputs, here or backwards: no fast way through XLA
+def _fast_xla_conv(x, kernel, stride, padding, dilation):
+    """XLA's convolution of one group, without its slow path on CPUs."""
+    extent = dilation * (kernel.shape[0] - 1) + 1
+    # XLA is slow if the kernel is longer than the input, here or in the gradient.
+    if extent > x.shape[1] or 2 * padding >= extent:
         x, padding = lax.optimization_barrier(padded(x, padding, padding)), 0
     return convolution_xla.conv1d(x, kernel, stride=stride, padding=padding, dilation=dilation)
 
 
-def _scattered(dy, kernel, stride):
-    """What every output sends back to the inputs it saw, [B, T_in, C_in] from the first padded input on, by a convolution."""
-    dense = by_phase(kernel.swapaxes(1, 2), stride)
-    return _kept_fast(dy, dense, 1, dense.shape[0] - 1, 1).reshape(dy.shape[0], -1, kernel.shape[1])
+def _input_gradient_by_conv(dy, kernel, stride):
+    """Input gradient including the padding, [B, T_in, C_in] from the first padded input on, by a convolution."""
+    dense = phases_as_channels(kernel.swapaxes(1, 2), stride)
+    return _fast_xla_conv(dy, dense, 1, dense.shape[0] - 1, 1).reshape(dy.shape[0], -1, kernel.shape[1])
 
 
-def _scattered_by_overlap(dy, kernel, stride):
-    """The same by one matrix product and sums of shifted windows: the kernel needs no turning round."""
+def _input_gradient_by_overlap_add(dy, kernel, stride):
+    """The same by one matrix product and sums of shifted windows, without transposing the kernel in memory."""
     rows = phases(kernel, stride)
     taps, _, width, channels = rows.shape
     y = jnp.matmul(dy, rows.reshape(-1, channels).T, precision=PRECISION)
@@ -135,7 +135,7 @@ def _scattered_by_overlap(dy, kernel, stride):
 
 
 def _by_taps(x, kernel, stride, padding, dilation, groups):
-    """The definition: a sum over taps of matrix products."""
+    """By the definition: a sum over taps of matrix products."""
     taps, width, channels = kernel.shape
     x = jnp.pad(x, ((0, 0), (padding, padding), (0, 0)))
     length = (x.shape[1] - dilation * (taps - 1) - 1) // stride + 1
@@ -149,7 +149,7 @@ def _by_taps(x, kernel, stride, padding, dilation, groups):
 
 
 def _windows(x, padding, count, hop, length):
-    """Windows [B, count, length, C] that start `hop` apart, the first of them `padding` zeros before the data [B, T, C]."""
+    """Windows [B, count, length, C] of data [B, T, C]. They start `hop` apart, the first one `padding` zeros before the data."""
     overlap = -(-length // hop)  # hops that one window spans
     total = (count + overlap - 1) * hop
     x = padded(x, padding, max(total - x.shape[1] - padding, 0))[:, :total]
@@ -158,7 +158,7 @@ def _windows(x, padding, count, hop, length):
 
 
 def _by_blocks(x, kernel, stride, padding, groups):
-    """Outputs in blocks of 8 that share one window of inputs: a batched product with a block-Toeplitz matrix per group."""
+    """All groups by a batched product with one block-Toeplitz matrix per group: blocks of 8 outputs share a window of inputs."""
     taps, width, channels = kernel.shape
     out_width = channels // groups
     length = (x.shape[1] + 2 * padding - taps) // stride + 1
@@ -177,22 +177,22 @@ def _by_blocks(x, kernel, stride, padding, groups):
     return y.reshape(-1, blocks * _BLOCK, channels)[:, :length]
 
 
-# Both of the following are fast bilinear algorithms, y = A ((G kernel) * (B x)) on tiles of outputs, with one product of channels
-# for every row of B (Blahut, Fast Algorithms for Signal Processing, 2010, chapter 5): polynomials evaluated at points, multiplied
-# there, interpolated, transposed. All three steps are linear, so that their own transposes are the backward pass, with as few
-# products.
+# The next two functions are fast bilinear algorithms, y = A ((G kernel) * (B x)) on tiles of outputs. They take one product of
+# channels per row of B (Blahut, Fast Algorithms for Signal Processing, 2010, chapter 5). They are transposes of this
+# multiplication of polynomials: evaluate at points, multiply the values, interpolate. All steps are linear, so that their
+# transposes are the backward pass, which needs no more products.
 
 
 def _by_toom_cook(x, kernel, padding, dilation):
-    """One group: few taps at a time, at points that would lose all precision for many.
+    """One group by the Toom-Cook algorithm, a few taps at a time: with many points, it would lose too much precision.
 
-    4 outputs of 5 taps take 8 products. More taps go in chunks of 4 that share one B x: 8 products a chunk, which are 8
-    convolutions over the tiles with a tap for each chunk. A dilation d makes d samples one, of d times the channels, until the
-    products.
+    4 outputs of 5 taps take 8 products. Longer kernels are split into chunks of 4 taps, which share one B x and take 8 products
+    each: 8 convolutions over the tiles with one tap per chunk. With dilation d, the sums treat d samples as one with d times the
+    channels; only the products separate them.
     """
     taps, width, channels = kernel.shape
     rows, length = x.shape[0], x.shape[1] + 2 * padding - dilation * (taps - 1)
-    chunk = _TAPS_OF_WIDE if taps == _TAPS_OF_WIDE else 4
+    chunk = _WIDE_TAPS if taps == _WIDE_TAPS else 4
     chunks = -(-taps // chunk)
     a, g, b = _toom_cook(chunk)
     tiles = -(-length // (TILE * dilation))
@@ -201,18 +201,18 @@ def _by_toom_cook(x, kernel, padding, dilation):
     x = padded(x, padding, (windows + 1) * TILE * dilation - x.shape[1] - padding)
     x = x.reshape(rows, windows + 1, TILE, dilation * width)
     kernel = padded(kernel[None], 0, chunks * chunk - taps).reshape(chunks, chunk, width, channels)
-    # Sums of slices and plain products: a batched product would have every kernel turned round in memory on the way back.
-    xs = _combined(b, [x[:, i // TILE : i // TILE + windows, i % TILE] for i in range(b.shape[1])])
+    # Sums of slices and plain products: with a batched product, the backward pass would transpose every kernel in memory.
+    xs = _weighted_sums(b, [x[:, i // TILE : i // TILE + windows, i % TILE] for i in range(b.shape[1])])
     ys = []
-    for one, other in zip(xs, _combined(g, kernel.swapaxes(0, 1)), strict=True):
+    for one, other in zip(xs, _weighted_sums(g, kernel.swapaxes(0, 1)), strict=True):
         one = one.reshape(rows, windows * dilation, width)
-        y = jnp.matmul(one, other[0], precision=PRECISION) if chunks == 1 else _kept_fast(one, other, 1, 0, dilation)
+        y = jnp.matmul(one, other[0], precision=PRECISION) if chunks == 1 else _fast_xla_conv(one, other, 1, 0, dilation)
         ys.append(y.reshape(rows, tiles, dilation * channels))
-    return jnp.stack(_combined(a, ys), axis=2).reshape(rows, -1, channels)[:, :length]
+    return jnp.stack(_weighted_sums(a, ys), axis=2).reshape(rows, -1, channels)[:, :length]
 
 
 def _by_spectra(x, kernel, stride, padding, groups):
-    """Groups of many taps: at the roots of z^n = -1. A stride is undone by taking its phases as channels."""
+    """All groups of many taps, at the roots of z^n = -1. The phases of a stride become channels."""
     rows, width, channels = x.shape[0], kernel.shape[1] * stride, kernel.shape[2]
     length = (x.shape[1] + 2 * padding - kernel.shape[0]) // stride + 1
     taps = -(-kernel.shape[0] // stride)
@@ -221,51 +221,56 @@ def _by_spectra(x, kernel, stride, padding, groups):
     tiles = -(-length // outputs)
 
     x = _windows(x, padding, tiles, outputs * stride, size * stride)
-    x = _moved(x.reshape(rows, tiles, size, stride, groups, -1), (2, 4, 0, 1, 3, 5)).reshape(size, groups, rows * tiles, width)
+    x = _permuted(x.reshape(rows, tiles, size, stride, groups, -1), (2, 4, 0, 1, 3, 5)).reshape(size, groups, rows * tiles, width)
     kernel = phases(kernel, stride).reshape(taps, stride, -1, groups, channels // groups)
-    kernel = _moved(kernel, (0, 3, 1, 2, 4)).reshape(taps, groups, width, -1)
+    kernel = _permuted(kernel, (0, 3, 1, 2, 4)).reshape(taps, groups, width, -1)
 
-    y = jnp.matmul(_rows_by(b, x), _rows_by(g, kernel), precision=PRECISION)
-    y = _rows_by(a, y).reshape(outputs, groups, rows, tiles, -1)
-    return _moved(y, (2, 3, 0, 1, 4)).reshape(rows, tiles * outputs, channels)[:, :length]
+    y = jnp.matmul(_matmul_rows(b, x), _matmul_rows(g, kernel), precision=PRECISION)
+    y = _matmul_rows(a, y).reshape(outputs, groups, rows, tiles, -1)
+    return _permuted(y, (2, 3, 0, 1, 4)).reshape(rows, tiles * outputs, channels)[:, :length]
 
 
-def _combined(matrix, parts):
-    """The rows of a small matrix as weighted sums of `parts`."""
+def _weighted_sums(matrix, parts):
+    """A small matrix times `parts`: one weighted sum per row."""
     return [sum(float(weight) * part for weight, part in zip(row, parts, strict=True) if weight) for row in matrix]
 
 
-def _rows_by(matrix, x):
-    """A matrix times the first axis of x."""
+def _matmul_rows(matrix, x):
+    """A matrix times x, along the first axis of x."""
     return jnp.matmul(matrix, x.reshape(x.shape[0], -1), precision=PRECISION).reshape(-1, *x.shape[1:])
 
 
-def _moved(x, order):
-    """A transposition by itself: fused with a reshape, XLA's copy works out six indices for every number."""
+def _permuted(x, order):
+    """A transposition that is not fused: XLA's copy, if fused with a reshape, computes six indices for every number."""
     return lax.optimization_barrier(x.transpose(order))
 
 
 def _toom_cook(taps):
-    """Matrices A [TILE, P], G [P, taps], B [P, TILE + taps - 1] of a cross-correlation, P products."""
+    """Matrices A [TILE, P], G [P, taps], B [P, TILE + taps - 1] of a cross-correlation with P products."""
     points = _POINTS[taps]
 
-    def values(count):  # of the first `count` powers; a complex point has two rows, for its conjugate too
+    def values(count):  # the first `count` powers of all points; a complex point has two rows, real and imaginary
         rows = [part(x ** np.arange(count)) for x in points for part in (np.real, np.imag)[: 1 + np.iscomplex(x)]]
         return np.array([*rows, np.eye(count)[-1]])
 
-    def each(pair):
-        return block_diag(*(pair if np.iscomplex(x) else 1 for x in points), 1)
+    def each(pair):  # block-diagonal: `pair` for each complex point, 1 for the others and for infinity
+        blocks = [np.array(pair if np.iscomplex(x) else [[1.0]]) for x in (*points, np.inf)]
+        stops = np.cumsum([block.shape for block in blocks], axis=0)
+        matrix = np.zeros(stops[-1])
+        for block, (row, column) in zip(blocks, stops, strict=True):
+            matrix[row - block.shape[0] : row, column - block.shape[1] : column] = block
+        return matrix
 
-    # A complex product is three real ones (Gauss): p = (ac, bd, (a + b)(c + d)), its parts p0 - p1 and p2 - p0 - p1.
-    apart, together = each([[1, 0], [0, 1], [1, 1]]), each([[1, -1], [-1, -1], [0, 1]])
-    b = together @ np.linalg.inv(values(TILE + taps - 1)).T
+    # A complex product takes three real ones (Gauss): p = (ac, bd, (a + b)(c + d)), with parts p0 - p1 and p2 - p0 - p1.
+    split, join = each([[1, 0], [0, 1], [1, 1]]), each([[1, -1], [-1, -1], [0, 1]])
+    b = join @ np.linalg.inv(values(TILE + taps - 1)).T
     b[abs(b) < 1e-12] = 0
-    scale = np.min(abs(b), axis=1, where=b != 0, initial=np.inf, keepdims=True)  # leaves no fractions that would be rounded
-    return (apart @ values(TILE)).T, scale * (apart @ values(taps)), b / scale
+    scale = np.min(abs(b), axis=1, where=b != 0, initial=np.inf, keepdims=True)  # avoids fractions, which would be rounded
+    return (split @ values(TILE)).T, scale * (split @ values(taps)), b / scale
 
 
 def _odd_spectrum(taps):
-    """The same with P = 3/2 (outputs + taps - 1): pairs of complex numbers, each in Gauss's 3 real products."""
+    """The same with P = 3/2 (outputs + taps - 1): complex conjugate pairs, three real products each (Gauss)."""
     size = -(-(taps + 15) // 32) * 32  # a multiple of 32 with at least 16 outputs
     exponents = np.arange(size)
     powers = np.exp(1j * np.pi / size * (2 * exponents[: size // 2, None] + 1) * exponents)

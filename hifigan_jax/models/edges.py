@@ -1,8 +1,8 @@
-"""Where utterances begin and end in a window, and padding at these borders as each utterance would have it alone.
+"""Edges of the utterances in a window, and padding at these edges as if each utterance were alone.
 
-Utterances of any lengths share a window (synthesis/packing.py) with gaps between them. A layer that pads its input by zeros,
-reflection or replication has to do so at the border of every utterance, not at the window's. Generators therefore never pad
-their inputs themselves but ask their `Edges`.
+Utterances of any length share a window (synthesis/packing.py) with gaps between them. A layer that pads its input with zeros,
+by reflection or by replication has to do so at the edges of every utterance, not at those of the window. Generators therefore
+never pad their inputs themselves but call `Edges.pad`.
 """
 
 from typing import Literal
@@ -18,32 +18,32 @@ _NUMPY_MODES = {"zero": "constant", "reflect": "reflect", "replicate": "edge"}
 
 @flax.struct.dataclass
 class Edges:
-    """Which positions of a window belong to an utterance, at `rate` positions per entry of `inside`.
+    """Mask of the positions of a window that belong to an utterance, `rate` positions per entry of `inside`.
 
-    Without `inside`, every row is one whole utterance, as in training. Utterances are runs of true entries. The gaps between
-    them must be at least as long as what a layer pads on both sides together.
+    Without `inside`, every row is one complete utterance, as in training. Utterances are runs of true entries. The gaps between
+    them must be at least as long as the padding of a layer on both sides together.
     """
 
     inside: Bool[Array, "B F"] | None = None
     rate: int = flax.struct.field(pytree_node=False, default=1)
 
-    def at(self, factor: int) -> "Edges":
+    def upsampled(self, factor: int) -> "Edges":
         """The same utterances with `factor` times as many positions."""
         return self.replace(rate=self.rate * factor)
 
     def mask(self) -> Bool[Array, "B T"] | None:
-        """Which positions belong to an utterance; None: all."""
+        """The mask at all positions, true inside utterances; None: all are inside."""
         return None if self.inside is None else jnp.repeat(self.inside, self.rate, axis=1)
 
     def zero(self, x: Float[Array, "B T C"]) -> Float[Array, "B T C"]:
-        """`x` with zeros outside of the utterances."""
+        """`x`, set to zero outside the utterances."""
         mask = self.mask()
         return x if mask is None else jnp.where(mask[..., None], x, 0)
 
     def pad(self, x: Float[Array, "B T C"], before: int, after: int, mode: Mode) -> Float[Array, "B T_padded C"]:
-        """`x` with `before` more positions on the left and `after` on the right, T_padded = before + T + after.
+        """`x` padded by `before` positions on the left and `after` on the right, T_padded = before + T + after.
 
-        Around each utterance, as many positions hold what padding it alone would put there; the others are zero.
+        Each utterance gets the same padding as if it were alone. All other positions outside utterances are zero.
         """
         mask = self.mask()
         if mask is None:
@@ -54,7 +54,7 @@ class Edges:
         return jnp.where(filled[..., None], jnp.take_along_axis(x, source[..., None], axis=1), 0)
 
     def extended(self, before: int) -> Bool[Array, "B T_padded"] | None:
-        """Which positions of `pad(x, before, 0, ...)` belong to an utterance or to what was put before it; None: all."""
+        """Mask of the positions of `pad(x, before, 0, ...)` that belong to an utterance or its padding; None: all."""
         mask = self.mask()
         if mask is None:
             return None
@@ -62,20 +62,20 @@ class Edges:
         return jnp.stack(shifted).any(axis=0)
 
 
-WHOLE = Edges()
+FULL_ROWS = Edges()  # every row is one complete utterance
 
 
 def _sources(mask: Bool[Array, "B T"], before: int, after: int, mode: Mode) -> tuple[Array, Bool[Array, "B T_padded"]]:
-    """For each position of the padded row, the position of x that it repeats, and whether it repeats any."""
+    """For each position of the padded row, the position of x that it copies, and whether it copies any."""
     length = mask.shape[1]
     far = 4 * (length + before + after)
     index = jnp.arange(length)
-    ends = jax.lax.cummax(jnp.where(mask, index, -far), axis=1)  # the newest position inside, up to here
+    ends = jax.lax.cummax(jnp.where(mask, index, -far), axis=1)  # the last position inside, up to here
     starts = jax.lax.cummin(jnp.where(mask, index, far), axis=1, reverse=True)  # the next one inside, from here on
     ends = jnp.pad(jnp.pad(ends, ((0, 0), (0, after)), mode="edge"), ((0, 0), (before, 0)), constant_values=-far)
     starts = jnp.pad(jnp.pad(starts, ((0, 0), (before, 0)), mode="edge"), ((0, 0), (0, after)), constant_values=far)
-    here = jnp.arange(-before, length + after)[None]
-    past, ahead = here - ends, starts - here  # distances; both 0 inside
-    mirrored = mode == "reflect"
-    source = jnp.where(past <= after, ends - mirrored * past, starts + mirrored * ahead)
+    position = jnp.arange(-before, length + after)[None]
+    past, ahead = position - ends, starts - position  # distances to the nearest utterances; both 0 inside
+    reflected = mode == "reflect"
+    source = jnp.where(past <= after, ends - reflected * past, starts + reflected * ahead)
     return jnp.clip(source, 0, length - 1), (past <= after) | (ahead <= before)

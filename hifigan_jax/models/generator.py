@@ -1,8 +1,8 @@
-"""What every generator takes, and generators as chains of stages: what windows and streaming have to know of each.
+"""The interface of generators, and generators as chains of stages, which packing and streaming rely on.
 
-A generator is a linen module (Conditions, Edges) -> audio [B, T] with `hop_size`, samples per mel frame; `receptive_field`, the
-frames beyond a stretch of frames, on each side, that move its audio; `shortest`, the fewest frames that its padding can
-handle; `tile_frames` (see HiFi-GAN's); `compute_dtype`; and, to be streamed, `stages()`.
+A generator is a linen module (Conditions, Edges) -> audio [B, T] with these attributes: `hop_size`, samples per mel frame;
+`receptive_field`, the number of context frames on each side that affect the audio of a span of frames; `shortest`, the minimum
+number of frames that its padding supports; `tile_frames` (see ResidualUpsampling); `compute_dtype`; for streaming, `stages()`.
 """
 
 import math
@@ -12,22 +12,22 @@ from typing import NamedTuple
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from hifigan_jax.models.edges import WHOLE, Edges
+from hifigan_jax.models.edges import FULL_ROWS, Edges
 
 
 class Conditions(NamedTuple):
-    """What audio is generated from. A family that needs more than a mel adds a field here, with a default."""
+    """The inputs of a generator. A family that needs more than a mel adds a field here, with a default."""
 
     mel: Float[Array, "B F M"]
 
 
 class StagedGenerator(nn.Module):
-    """A generator that is a chain of stages, which subclasses give by their method `stages()`."""
+    """A generator that is a chain of stages. Subclasses define `stages()`."""
 
     shortest = 1
     tile_frames = 1
 
-    def __call__(self, conditions: Conditions, edges: Edges = WHOLE) -> Float[Array, "B T"]:
+    def __call__(self, conditions: Conditions, edges: Edges = FULL_ROWS) -> Float[Array, "B T"]:
         """Audio, hop_size samples per frame."""
         return run_stages(self.stages(), conditions, edges)
 
@@ -38,15 +38,15 @@ class StagedGenerator(nn.Module):
 
     @property
     def receptive_field(self) -> int:
-        """Mel frames on each side."""
+        """Mel frames of context on each side."""
         return receptive_field(self.bind({}).stages())
 
 
 class Stage(NamedTuple):
-    """`layer(x, edges)` [B, T, C] -> [B, T * stride, C'], and how far an output sees.
+    """`layer(x, edges)` [B, T, C] -> [B, T * stride, C'] and its receptive field.
 
-    An output depends on inputs up to `latency` output samples ahead of it, and on no more than `left_context` inputs before the
-    newest of these. `edges` are those of the input, which is zero outside of the utterances.
+    An output depends on inputs up to `latency` output samples ahead of it, and on at most `left_context` inputs before the
+    last of these. `edges` are those of the input, which is zero outside the utterances.
     """
 
     layer: Callable[[Array, Edges], Array]
@@ -56,16 +56,16 @@ class Stage(NamedTuple):
 
 
 def run_stages(stages: Iterable[Stage], conditions: Conditions, edges: Edges) -> Float[Array, "B T"]:
-    """The audio that the last stage's only channel holds. Outside of the utterances it means nothing."""
+    """The audio: the last stage's only channel. Its values outside the utterances are undefined."""
     x = conditions.mel
     for stage in stages:
         x = stage.layer(edges.zero(x), edges)
-        edges = edges.at(stage.stride)
+        edges = edges.upsampled(stage.stride)
     return x[..., 0]
 
 
 def receptive_field(stages: Iterable[Stage]) -> int:
-    """How many mel frames beyond a stretch of frames, on each side, move its audio."""
+    """The number of context mel frames on each side that affect the audio of a span of frames."""
     stages = list(stages)
     hop = 1
     for stage in stages:
@@ -78,7 +78,7 @@ def receptive_field(stages: Iterable[Stage]) -> int:
 
 
 def latency(stages: Iterable[Stage]) -> int:
-    """Samples by which streamed audio comes after its mel."""
+    """The delay of streamed audio after its mel, in samples."""
     total = 0
     for stage in stages:
         total = total * stage.stride + stage.latency

@@ -1,8 +1,8 @@
-"""Every generator family and every discriminator by its name in the JSON. No jax here.
+"""All generator families and discriminators by their names in the JSON. No jax here.
 
-To add a generator family: a folder with a `GeneratorConfig`, its module and its PyTorch names; a line in GENERATORS; a JSON in
-configs/; a row in docs/models.md. To add a discriminator: a `DiscriminatorConfig` and its module; a line in DISCRIMINATORS.
-docs/architecture.md walks through an example.
+To add a generator family, add a folder with a `GeneratorConfig`, a module and a mapping of PyTorch names, a line in GENERATORS, a
+JSON in configs/ and a row in docs/models.md. To add a discriminator, add a `DiscriminatorConfig`, a module and a line in
+DISCRIMINATORS. docs/architecture.md walks through an example.
 """
 
 from hifigan_jax.models.discriminators.period.config import PeriodDiscriminatorConfig

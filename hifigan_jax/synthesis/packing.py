@@ -1,18 +1,18 @@
-"""How utterances of any lengths are packed into windows of one size so that each gives exactly what it gives alone.
+"""Packing utterances of any length into fixed-size windows, so that each one's audio equals its audio when synthesized alone.
 
-A generator's output depends on `context` frames on each side. Utterances follow each other in a window, with a gap between them
-where the generator pads as it would for each alone (models/edges.py). What reaches beyond a window's end continues in the next,
-`2 context` frames earlier, and what lies within `context` frames of such an inner edge is discarded. Spans start, in their
-utterance and in their window, at multiples of `step` frames.
+The audio of a frame depends on `context` frames on each side. Utterances in a window are separated by gaps, in which each is
+padded as if it were alone (models/edges.py). An utterance that does not fit into a window continues in the next one, starting
+`2 context` frames earlier; the audio within `context` frames of the cut is discarded. Spans start at multiples of `step` frames,
+counted both in their utterance and in their window.
 """
 
 from typing import NamedTuple
 
 
 class Span(NamedTuple):
-    """Frames [start, stop) of an utterance, from frame `offset` of a window on, of which [valid_start, valid_stop) are kept.
+    """Frames [start, stop) of an utterance at frame `offset` of a window. The audio of [valid_start, valid_stop) is kept.
 
-    A span at offset 0 begins a new window; every other follows the span before it.
+    A span at offset 0 starts a new window; any other belongs to the same window as the span before it.
     """
 
     start: int
@@ -23,14 +23,15 @@ class Span(NamedTuple):
 
 
 def pack(frames: int, offset: int, size: int, context: int, gap: int, step: int) -> tuple[list[Span], int]:
-    """Packs `frames` frames into the window that is free from `offset` on and into new ones; also returns what is free then.
+    """Packs an utterance of `frames` frames into the current window, free from `offset` on, and into new windows after it.
 
-    `offset` and size - 2 context must be multiples of `step`, the latter positive. A window that is full, or nearly, is left.
+    Returns the spans and the first free frame of the last window. `offset` and size - 2 context must be multiples of `step`, the
+    latter positive. The current window is skipped if too little of it is free.
     """
     spans, start, valid_start = [], 0, 0
     while frames - start > size - offset:
         stop = start + size - offset
-        if stop - start > 2 * context:  # the next one gets further
+        if stop - start > 2 * context:  # else the next span would start no later than this one
             spans.append(Span(start, stop, offset, valid_start, stop - context))
             start, valid_start = stop - 2 * context, stop - context
         offset = 0

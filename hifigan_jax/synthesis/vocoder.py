@@ -1,4 +1,4 @@
-"""Mels or recordings -> audio, in fixed-size windows that share batches: exact, few compilations, bounded memory."""
+"""Synthesis of whole utterances, packed into fixed-size windows: exact, with few compilations and bounded memory."""
 
 import dataclasses
 import functools
@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
 
 from hifigan_jax.config import Config, Mel
 from hifigan_jax.errors import DataError, UsageError
@@ -24,69 +27,25 @@ from hifigan_jax.models.layers import fold_norms
 from hifigan_jax.platforms import platform
 from hifigan_jax.synthesis.packing import Span, pack
 from hifigan_jax.synthesis.streaming import Streamer
+from hifigan_jax.synthesis.utterances import AudioUtterance, MelUtterance, Utterance
 
-_USUAL_CONTEXT = 16  # frames; generators that look further have longer windows
-_LONGEST_SINGLE = 1024  # a lone utterance up to this many frames gets a window of its own size, rounded up to
-_SINGLE_STEP = 8  # or, for longer ones, a 16th of itself at most: every size is a program
-_IN_FLIGHT = 2  # batches that the device works on while the host prepares the next
-
-
-class MelUtterance(NamedTuple):
-    """A log-mel [F, M] to be synthesized, of which the audio of the first `wanted` frames is wanted."""
-
-    mel: np.ndarray
-    wanted: int
-
-    @property
-    def frames(self) -> int:
-        """Mel frames."""
-        return self.mel.shape[0]
-
-    @staticmethod
-    def empty_row(size: int, settings: Mel) -> np.ndarray:
-        """A window [size, M]."""
-        return np.zeros((size, settings.num_mels), np.float32)
-
-    def place(self, span: Span, row: np.ndarray, settings: Mel) -> None:
-        """Puts the span's mel in its place."""
-        row[span.offset : span.offset + span.stop - span.start] = self.mel[span.start : span.stop]
-
-
-class AudioUtterance(NamedTuple):
-    """A recording, already reflected at its ends, to be turned into a mel on the device and resynthesized."""
-
-    padded: np.ndarray
-    frames: int
-
-    @property
-    def wanted(self) -> int:
-        """Frames whose audio is wanted: all."""
-        return self.frames
-
-    @staticmethod
-    def empty_row(size: int, settings: Mel) -> np.ndarray:
-        """The samples [T] that the mel of a window depends on."""
-        return np.zeros((size - 1) * settings.hop_size + settings.n_fft, np.float32)
-
-    def place(self, span: Span, row: np.ndarray, settings: Mel) -> None:
-        """Puts the samples that the span's mel depends on in their place."""
-        at, start = span.offset * settings.hop_size, span.start * settings.hop_size
-        size = (span.stop - span.start - 1) * settings.hop_size + settings.n_fft
-        row[at : at + size] = self.padded[start : start + size]
-
-
-Utterance = MelUtterance | AudioUtterance
+_USUAL_CONTEXT = 16  # frames; a larger receptive field takes proportionally longer windows
+_LONGEST_SINGLE = 1024  # frames; a single utterance up to this length is not padded to a full window, only to a multiple of
+_SINGLE_STEP = 8  # frames, or of a power of two up to a 16th of its length: each size compiles a program
+_IN_FLIGHT = 2  # batches queued on the device while the host prepares the next
 
 
 class Vocoder:
-    """One trained generator with what turns mels into audio and back. Arrays in and out are numpy, float32.
+    """A trained generator: log-mels to audio, and audio to log-mels.
+
+    Takes NumPy, JAX and PyTorch CPU arrays and returns float32 NumPy arrays.
 
     >>> vocoder = Vocoder.from_pretrained("universal_v1")
     >>> audio = vocoder.decode(mel)  # (80, F) -> (F * 256,)
     """
 
     def __init__(self, config: Config, params: Any, devices: Sequence[jax.Device] | None = None):
-        """`params` with weight norm, as training has them; batches are split over `devices` (default: this host's)."""
+        """Takes unfolded `params`, as training stores them. Batches are sharded over `devices` (default: this host's)."""
         devices = jax.local_devices() if devices is None else devices
         mesh = jax.make_mesh((len(devices),), ("data",), (AxisType.Auto,), devices=devices)
         replicated, sharded = PartitionSpec(), PartitionSpec("data")
@@ -107,21 +66,26 @@ class Vocoder:
 
     @classmethod
     def from_pretrained(cls, source: str | Path, config: str | Path | None = None, compute_dtype: str = "float32") -> "Vocoder":
-        """The vocoder that `source` names: a pretrained model (`universal_v1`, `ljspeech_v1`), a .pth file or a run's folder.
+        """Loads a pretrained model (`universal_v1`, `ljspeech_v1`), a .pth or .safetensors file, or a run folder.
 
-        `config` names a JSON where none lies beside the weights. Convolutions are computed in `compute_dtype`, whatever the model
-        was trained in: "bfloat16" is faster on devices that have it, and less exact. Raises CheckpointError, one line.
+        `config` is the path of the JSON configuration, needed only if there is none beside the weights. `compute_dtype` is the
+        dtype of convolutions: "bfloat16" is less exact, and faster on devices that support it. Raises CheckpointError.
         """
         generator = load_generator(source, config)
         return cls(generator.config.replace({"compute_dtype": compute_dtype}), generator.params)
 
     def update(self, params: Any) -> None:
-        """Other weights of the same shapes; everything that is compiled stays."""
+        """Replaces the weights by unfolded `params` of the same shapes, without compiling anything again."""
         self._params = self._fold(jax.device_put(params, self._replicated))
 
     @property
+    def params(self) -> Any:
+        """The generator's parameters with weight norm folded into the kernels, as `generate` takes them."""
+        return self._params
+
+    @property
     def sampling_rate(self) -> int:
-        """Of the audio, in Hz."""
+        """Sampling rate of the audio in Hz."""
         return self.settings.sampling_rate
 
     @property
@@ -131,28 +95,31 @@ class Vocoder:
 
     @property
     def lookahead_frames(self) -> int:
-        """How many frames must follow a frame in `stream` before its audio comes."""
+        """Number of later frames that `stream` needs before it can return a frame's audio."""
         return self._streamer.lookahead_frames
 
     @property
     def lookahead_ms(self) -> float:
-        """The same in milliseconds of audio."""
+        """`lookahead_frames` in milliseconds."""
         return 1000 * self.lookahead_frames * self.hop_size / self.sampling_rate
 
-    def mel(self, audio: np.ndarray) -> np.ndarray:
-        """Natural-log mel (M, F) of audio (T,), or (B, M, F) of (B, T); F = T // hop_size.
+    def mel(self, audio: ArrayLike) -> np.ndarray:
+        """Log-mel (M, F) of audio (T,), or (B, M, F) of (B, T); F = T // hop_size.
 
-        Raises DataError for audio too short to reflect its ends (384 samples or fewer in the reference's configurations).
+        Raises DataError if the audio is too short to pad by reflection (384 samples or fewer in the reference's configurations).
         """
-        audio = np.asarray(audio, np.float32)
+        audio = _as_numpy(audio).astype(np.float32)
         if audio.ndim == 2:
             return np.stack([self.mel(row) for row in audio])
         self.utterance_of_audio(audio)  # checks it
         return self._log_mel(audio).T
 
-    def decode(self, mel: np.ndarray) -> np.ndarray:
-        """Audio (F * hop_size,) of a natural-log mel (M, F), or (B, F * hop_size) of (B, M, F). Raises DataError for others."""
-        mel = np.asarray(mel)
+    def decode(self, mel: ArrayLike) -> np.ndarray:
+        """Audio (F * hop_size,) of a log-mel (M, F), or (B, F * hop_size) of (B, M, F).
+
+        Raises DataError if the shape differs or a value is not a finite floating-point number.
+        """
+        mel = _as_numpy(mel)
         if mel.ndim == 2:
             return self.decode(mel[None])[0]
         if mel.ndim != 3:
@@ -162,24 +129,37 @@ class Vocoder:
         audio = dict(self.synthesize(utterances))
         return np.stack([audio[i] for i in range(len(mel))])
 
-    def stream(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Yields the audio of a natural-log mel that arrives in chunks (M, F_i), each piece as soon as it can be known.
+    def generate(self, params: Any, mel: Float[Array | np.ndarray, "*B M F"]) -> Float[Array, "*B T"]:
+        """Audio (F * hop_size,) of a log-mel (M, F), or (B, F * hop_size) of (B, M, F), as a pure function.
 
-        Together they are what `decode` gives for the whole mel, to float32's rounding. A frame's audio is known when
-        `lookahead_frames` more have come, or none are to come. Raises DataError for what is no mel, once its turn comes.
+        For use under `jit`, `grad`, `vmap` and `shard_map`, with `params` as the property of that name returns them. Computes the
+        utterance at once, on the device of its arguments; checks no values. Each number of frames compiles a program of its own.
+        """
+        x = jnp.swapaxes(jnp.asarray(mel), -1, -2)
+        frames = x.shape[-2]
+        missing = max(self._generator.shortest - frames, 0)
+        x = jnp.pad(x, [(0, 0)] * (x.ndim - 2) + [(0, missing), (0, 0)], constant_values=self.settings.convention.silence)
+        audio = self._generator.apply({"params": params}, Conditions(x if x.ndim == 3 else x[None]))
+        return (audio if x.ndim == 3 else audio[0])[..., : frames * self.hop_size]
+
+    def stream(self, chunks: Iterable[ArrayLike]) -> Iterator[np.ndarray]:
+        """Yields the audio of a log-mel that arrives in chunks (M, F_i), with as little delay as exact output allows.
+
+        The audio of a frame follows once `lookahead_frames` later frames have arrived, or once `chunks` ends. Concatenated, the
+        arrays equal `decode` of the complete mel up to float32 rounding. Raises DataError for an invalid chunk when it arrives.
         """
         if not hasattr(self._generator, "stages"):
             family = type(self._generator).__name__
-            raise UsageError(f"{family} can't be streamed: use decode, or a generator of another family")
+            raise UsageError(f"{family} cannot be streamed: use decode, or a generator of another family")
         return self._stream(chunks)
 
-    def _stream(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    def _stream(self, chunks: Iterable[ArrayLike]) -> Iterator[np.ndarray]:
         frames = samples = 0
 
         def mels():
             nonlocal frames
             for chunk in chunks:
-                mel = self._checked(np.asarray(chunk).T)
+                mel = self._checked(_as_numpy(chunk).T)
                 frames += len(mel)
                 yield mel
             if 0 < frames < self._generator.shortest:
@@ -187,7 +167,7 @@ class Vocoder:
                 yield np.full((missing, self.settings.num_mels), self.settings.convention.silence, np.float32)
 
         for audio in self._streamer(self._params, mels()):
-            # Nothing comes before the shortest utterance's frames have come: the look-ahead is longer.
+            # The lookahead is longer than the shortest utterance, so no audio precedes the silence appended above.
             audio = audio[: frames * self.hop_size - samples]
             samples += audio.size
             if audio.size:
@@ -198,9 +178,9 @@ class Vocoder:
         return Streamer(self._generator, self.settings.num_mels, self._replicated, self._platform)
 
     def utterance_of_mel(self, mel: np.ndarray) -> MelUtterance:
-        """Checks a mel [F, M] and makes it ready to be synthesized.
+        """Checks a mel [F, M] and prepares it for `synthesize`.
 
-        One with fewer frames than the generator's padding needs is continued by silent frames, whose audio is cut off.
+        If it has fewer frames than the generator's padding needs, silent frames are appended and their audio is cut off.
         """
         mel = self._checked(mel)
         frames = max(mel.shape[0], self._generator.shortest)
@@ -214,7 +194,7 @@ class Vocoder:
         return mel.astype(np.float32)
 
     def utterance_of_audio(self, audio: np.ndarray) -> Utterance:
-        """Checks audio [T] at the model's sampling rate and makes it ready to be resynthesized."""
+        """Checks audio [T] at the model's sampling rate and prepares it for `synthesize`."""
         shortest = max(self.settings.padding, self.hop_size - 1)
         if audio.ndim != 1 or audio.size <= shortest:
             raise DataError(f"audio of {audio.shape} samples: expected one channel of more than {shortest} samples")
@@ -224,15 +204,15 @@ class Vocoder:
         return AudioUtterance(reflect_pad(audio, self.settings), audio.size // self.hop_size)
 
     def synthesize(self, utterances: Iterable[tuple[Hashable, Utterance]]) -> Iterator[tuple[Hashable, np.ndarray]]:
-        """Yields (key, audio [F * hop_size]) for each (key, utterance), in the order in which they are finished.
+        """Yields (key, audio [F * hop_size]) for each (key, utterance), in the order in which they finish.
 
-        An utterance's audio does not depend on the others' (beyond float32 rounding). At most a few batches are in memory.
+        The audio does not depend on the other utterances, beyond float32 rounding. Only a few batches are in memory at a time.
         """
         utterances = iter(utterances)
         ahead = list(itertools.islice(utterances, 2))
         size = self._window_size(ahead[0][1].frames if len(ahead) == 1 else None)
         jobs, in_flight = {}, deque()
-        batches, free = defaultdict(list), defaultdict(int)  # by kind: rows to be filled, and from where on the last one is free
+        batches, free = defaultdict(list), defaultdict(int)  # by kind: the next batch's rows, and its first free frame
         for key, utterance in itertools.chain(ahead, utterances):
             kind = type(utterance)
             spans, free[kind] = pack(utterance.frames, free[kind], size, **self._spacing)
@@ -252,18 +232,18 @@ class Vocoder:
 
     @functools.cached_property
     def _spacing(self) -> dict[str, int]:
-        """How spans lie in a window, in frames: see `pack`."""
+        """The arguments of `pack` that depend on the generator and the device, in frames."""
         context = self._generator.receptive_field
-        beyond = -(-(self.settings.n_fft - self.hop_size) // self.hop_size)  # a span's samples reach beyond its frames
+        overlap = -(-(self.settings.n_fft - self.hop_size) // self.hop_size)  # the last frame's samples extend into later frames
         step = self._generator.tile_frames if self._platform.aligned_spans else 1
-        padded = 2 * (self._generator.shortest - 1)  # frames, at most, that a layer pads on both sides together
-        return {"context": context, "gap": max(context, beyond, padded), "step": step}
+        padded = 2 * (self._generator.shortest - 1)  # the most frames that a layer pads on both sides together
+        return {"context": context, "gap": max(context, overlap, padded), "step": step}
 
-    def _window_size(self, alone: int | None) -> int:
-        """Frames of a window: those of an utterance that is alone, if it is not too long."""
-        if alone is not None and alone <= _LONGEST_SINGLE:
-            step = max(_SINGLE_STEP, 2 ** (alone.bit_length() - 5))
-            return -(-alone // step) * step
+    def _window_size(self, single: int | None) -> int:
+        """Frames per window. `single` is the length of the only utterance, if there is only one."""
+        if single is not None and single <= _LONGEST_SINGLE:
+            step = max(_SINGLE_STEP, 2 ** (single.bit_length() - 5))
+            return -(-single // step) * step
         context, step = self._spacing["context"], self._spacing["step"]
         kept = self._platform.window_frames * -(-context // _USUAL_CONTEXT) - 2 * context
         return 2 * context + -(-kept // step) * step
@@ -274,11 +254,11 @@ class Vocoder:
 
     def _dispatch(self, kind: type, rows: list["_Row"], size: int):
         needed = self._devices * 2 ** math.ceil(math.log2(len(rows) / self._devices))
-        missing = min(self._rows(size), max(needed, self._devices)) - len(rows)  # a last batch is filled up to a power of two
-        batch = rows + [_Row([], np.zeros_like(rows[0].inputs), np.zeros_like(rows[0].inside))] * missing
-        inputs, inside = (np.stack(arrays) for arrays in zip(*((row.inputs, row.inside) for row in batch), strict=True))
-        inputs, inside = jax.device_put((inputs, inside), self._sharded)
-        return self._programs[kind](self._params, inputs, inside), rows
+        missing = min(self._rows(size), max(needed, self._devices)) - len(rows)  # the last batch is padded to a power of two
+        batch = rows + [_Row([], np.zeros_like(rows[0].inputs), np.zeros_like(rows[0].frame_mask))] * missing
+        inputs, masks = (np.stack(arrays) for arrays in zip(*((row.inputs, row.frame_mask) for row in batch), strict=True))
+        inputs, masks = jax.device_put((inputs, masks), self._sharded)
+        return self._programs[kind](self._params, inputs, masks), rows
 
     def _collect(self, batch, jobs: dict[Hashable, "_Job"]) -> Iterator[tuple[Hashable, np.ndarray]]:
         audio, rows = batch
@@ -292,26 +272,34 @@ class Vocoder:
                 if not job.missing:
                     yield key, jobs.pop(key).audio[: job.wanted]
 
-    def _from_mel(self, params, mel, inside):
-        return self._generator.apply({"params": params}, Conditions(mel), Edges(inside))
+    def _from_mel(self, params, mel, frame_mask):
+        return self._generator.apply({"params": params}, Conditions(mel), Edges(frame_mask))
 
-    def _from_audio(self, params, padded, inside):
-        return self._from_mel(params, log_mel_of_padded(padded, self.settings), inside)
+    def _from_audio(self, params, padded, frame_mask):
+        return self._from_mel(params, log_mel_of_padded(padded, self.settings), frame_mask)
+
+
+def _as_numpy(values: ArrayLike) -> np.ndarray:
+    """A NumPy, JAX or PyTorch array as NumPy; bfloat16, which NumPy lacks, becomes float32."""
+    if hasattr(values, "detach"):  # PyTorch
+        values = values.detach().float() if values.is_floating_point() else values.detach()
+    array = np.asarray(values)
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
 @dataclasses.dataclass
 class _Job:
     audio: np.ndarray
     wanted: int  # samples
-    missing: int  # spans
+    missing: int  # spans not yet computed
 
 
 class _Row(NamedTuple):
     spans: list[tuple[Hashable, Span]]
     inputs: np.ndarray
-    inside: np.ndarray  # frames
+    frame_mask: np.ndarray  # [F], whether a frame belongs to an utterance
 
     def add(self, key: Hashable, utterance: Utterance, span: Span, settings: Mel) -> None:
         self.spans.append((key, span))
         utterance.place(span, self.inputs, settings)
-        self.inside[span.offset : span.offset + span.stop - span.start] = True
+        self.frame_mask[span.offset : span.offset + span.stop - span.start] = True

@@ -1,1 +1,1 @@
-"""Training: the state, the one compiled step, and the loop around it."""
+"""Training: the state, the compiled step, and the loop around it."""

@@ -1,7 +1,7 @@
-"""Runs of several processes: how they find one another, and what they must do together.
+"""Training in several processes: how they find each other, and the steps that they must synchronize.
 
-Who is one of several is told by environment variables alone, so that nothing is waited for on a machine by itself: the user's
-JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, or what mpirun, srun or a TPU pod sets.
+Only environment variables decide whether this process is one of several, so that a single process never waits for others:
+JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID from the user, or the variables that mpirun, srun or a TPU pod sets.
 """
 
 import contextlib
@@ -24,9 +24,9 @@ _ADDRESS, _PROCESSES, _PROCESS = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES",
 
 
 class Cluster(NamedTuple):
-    """What `jax.distributed.initialize` is told of a cluster. What is None it finds out by itself.
+    """The arguments of `jax.distributed.initialize`, which detects those that are None.
 
-    An empty `local_device_ids` leaves a process all devices that it sees; None leaves it the one of its rank on its machine.
+    With empty `local_device_ids`, a process uses all devices that it sees; with None, only the one of its local rank.
     """
 
     coordinator_address: str | None = None
@@ -37,18 +37,18 @@ class Cluster(NamedTuple):
 
 
 class _Launched(NamedTuple):
-    """What a launcher says of this process."""
+    """This process, as its launcher describes it."""
 
     processes: int
     process: int
     shares_machine: bool
-    method: str | None  # by which jax finds the address of process 0; None if it can't
+    method: str | None  # jax's method to find the address of process 0; None if none works
 
 
 def join_cluster(environment: Mapping[str, str]) -> None:
-    """Joins the processes that the environment speaks of, if any. Before the first computation of a program.
+    """Joins the other processes that the environment specifies, if any. Must run before the program's first computation.
 
-    Raises UsageError if the environment says too little, or if the others don't come.
+    Raises UsageError if the environment is incomplete or if the other processes cannot be joined.
     """
     cluster = find_cluster(environment)
     if cluster is None:
@@ -57,38 +57,38 @@ def join_cluster(environment: Mapping[str, str]) -> None:
         jax.distributed.initialize(**cluster._asdict(), initialization_timeout=TIMEOUT)
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(f"the other processes can't be joined: {reason:.200} (see docs/scaling.md)") from None
+        raise UsageError(f"cannot join the other processes: {reason:.200} (see docs/scaling.md)") from None
     if jax.process_index() > 0:
         logging.getLogger("hifigan_jax").setLevel(logging.WARNING)
 
 
 def find_cluster(environment: Mapping[str, str]) -> Cluster | None:
-    """The cluster of which this process is one of several; None for a process by itself. Raises UsageError."""
+    """The cluster that this process belongs to; None for a single process. Raises UsageError if the environment is incomplete."""
     launched = _by_mpirun(environment) or _by_srun(environment)
     if {_ADDRESS, _PROCESSES, _PROCESS} & environment.keys():
-        return _as_told(environment, launched)
+        return _from_user(environment, launched)
     if launched is None:
         return _tpu_pod(environment)
     if launched.processes == 1:
         return None
     if launched.method is None:
-        raise UsageError(f"Open MPI 5 does not tell where process 0 is: set {_ADDRESS}=HOST:PORT, or install mpi4py")
-    return Cluster(None, launched.processes, launched.process, _own_devices(environment, launched), launched.method)
+        raise UsageError(f"Open MPI 5 does not provide the address of process 0: set {_ADDRESS}=HOST:PORT, or install mpi4py")
+    return Cluster(None, launched.processes, launched.process, _local_device_ids(environment, launched), launched.method)
 
 
-def _as_told(environment, launched) -> Cluster | None:
-    """What the user says; numbers that are left out are the launcher's."""
+def _from_user(environment, launched) -> Cluster | None:
+    """The cluster that the user's variables specify; missing numbers are taken from the launcher."""
     processes = _number(environment, _PROCESSES) if _PROCESSES in environment else launched and launched.processes
     process = _number(environment, _PROCESS) if _PROCESS in environment else launched and launched.process
     if processes == 1:
         return None
-    told = {_ADDRESS: environment.get(_ADDRESS), _PROCESSES: processes, _PROCESS: process}
-    missing = [name for name, value in told.items() if value is None]
+    values = {_ADDRESS: environment.get(_ADDRESS), _PROCESSES: processes, _PROCESS: process}
+    missing = [name for name, value in values.items() if value is None]
     if missing:
         raise UsageError(f"{', '.join(missing)} not set: several processes need {_ADDRESS}, {_PROCESSES} and {_PROCESS}")
     if not 0 <= process < processes:
         raise UsageError(f"{_PROCESS} {process} is not one of 0 to {processes - 1} ({_PROCESSES} {processes})")
-    return Cluster(told[_ADDRESS], processes, process, (), "deactivate")
+    return Cluster(values[_ADDRESS], processes, process, (), "deactivate")
 
 
 def _by_mpirun(environment) -> _Launched | None:
@@ -104,7 +104,7 @@ def _by_mpirun(environment) -> _Launched | None:
 
 
 def _by_srun(environment) -> _Launched | None:
-    """A step's own number of tasks counts: that of its job is also seen by shells and scripts, which run once."""
+    """Reads the tasks of the Slurm step: the job's variables are also set in batch scripts and shells, which run once."""
     if not {"SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"} <= environment.keys():
         return None
     tasks = _number(environment, "SLURM_STEP_NUM_TASKS")
@@ -112,17 +112,17 @@ def _by_srun(environment) -> _Launched | None:
 
 
 def _tpu_pod(environment) -> Cluster | None:
-    """jax, when it is imported, sets TPU_ML_PLATFORM where there are TPUs and TPU_SKIP_MDS_QUERY where there are none."""
+    """Reads two variables that importing jax sets: TPU_ML_PLATFORM if there are TPUs, TPU_SKIP_MDS_QUERY if there are none."""
     if "TPU_ML_PLATFORM" not in environment or environment.get("JAX_PLATFORMS") == "cpu":
         return None
     hosts = environment.get("TPU_PROCESS_ADDRESSES") or environment.get("TPU_WORKER_HOSTNAMES")
-    if hosts is None:  # Google Compute Engine, whose metadata server knows
+    if hosts is None:  # on Google Compute Engine, jax asks the metadata server
         return None if "TPU_SKIP_MDS_QUERY" in environment else Cluster()
     slices = _number(environment, "MEGASCALE_NUM_SLICES") if "MEGASCALE_NUM_SLICES" in environment else 1
     return Cluster() if slices * len(hosts.split(",")) > 1 else None
 
 
-def _own_devices(environment, launched) -> tuple[int, ...] | None:
+def _local_device_ids(environment, launched) -> tuple[int, ...] | None:
     sees_several = "," in environment.get("CUDA_VISIBLE_DEVICES", ",")
     return None if launched.shares_machine and sees_several else ()
 
@@ -136,7 +136,7 @@ def _number(environment, name: str) -> int:
 
 @contextlib.contextmanager
 def first_process_first() -> Iterator[None]:
-    """The block runs in process 0, then in all others: what it wrote to a shared disk is there for them."""
+    """Runs the block in process 0, then in all others, which can read what process 0 wrote to a shared disk."""
     if jax.process_index() > 0:
         _wait_for_all("the first process")
     try:
@@ -147,22 +147,22 @@ def first_process_first() -> Iterator[None]:
 
 
 class AnyProcess:
-    """Whether a thing was true in any process, one call later: all processes get the same answer, and none waits for it.
+    """Tells all processes whether a flag was true in any of them at the previous call, so that none waits for the others.
 
-    With one process, the answer is immediate.
+    With one process, the answer is that of the current call.
     """
 
     def __init__(self, mesh: Mesh):
-        self.split = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+        self.sharded = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
         self.any = jax.jit(lambda flags: flags.any(), out_shardings=NamedSharding(mesh, PartitionSpec()))
-        self.before = None
+        self.previous = None
 
     def __call__(self, here: bool) -> bool:
         if jax.process_count() == 1:
             return here
-        flags = jax.make_array_from_process_local_data(self.split, np.full(jax.local_device_count(), here))
-        before, self.before = self.before, self.any(flags)
-        return before is not None and bool(before)
+        flags = jax.make_array_from_process_local_data(self.sharded, np.full(jax.local_device_count(), here))
+        previous, self.previous = self.previous, self.any(flags)
+        return previous is not None and bool(previous)
 
 
 def _wait_for_all(name: str) -> None:

@@ -1,4 +1,4 @@
-"""What a run says: the reference's line on stdout, metrics.jsonl, TensorBoard."""
+"""The outputs of a run: the reference's progress line on stdout, metrics.jsonl, TensorBoard."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ from hifigan_jax.losses import TERMS
 
 logger = logging.getLogger(__name__)
 
-# The step's scalars that are no loss term, under the reference's TensorBoard tags.
+# The reference's TensorBoard tags of the step's scalars that are not loss terms.
 _TAGS = {
     "generator": "training/gen_loss_total",
     "discriminator": "training/disc_loss_total",
@@ -22,12 +22,12 @@ _TAGS = {
 
 
 def tagged(metrics: Mapping[str, float]) -> dict[str, float]:
-    """The step's scalars named as in TensorBoard."""
+    """The step's scalars under their TensorBoard tags."""
     return {_TAGS[name] if name in _TAGS else TERMS[name].tag: value for name, value in metrics.items()}
 
 
 def progress_line(step: int, metrics: Mapping[str, float], seconds_per_batch: float) -> str:
-    """The reference's line. `step` counts updates done; the reference counts from 0."""
+    """The reference's progress line. `step` is the number of updates done; the reference counts from 0."""
     labels = {"Gen Loss Total": metrics["generator"]} | {
         term.label: metrics[name] for name, term in TERMS.items() if term.label is not None and name in metrics
     }
@@ -36,9 +36,9 @@ def progress_line(step: int, metrics: Mapping[str, float], seconds_per_batch: fl
 
 
 class MetricsLog:
-    """metrics.jsonl (a flat object a line: step and floats) and TensorBoard's event files in logs/, from `step` on.
+    """metrics.jsonl (one flat object per line: the step and floats) and TensorBoard's event files in logs/.
 
-    Lines beyond `step`, which a run that was killed wrote after its last checkpoint, are taken back: they will come again.
+    A run that resumes at `step` first removes the lines after `step`: their steps are trained again.
     """
 
     def __init__(self, run: Path, step: int):
@@ -48,7 +48,7 @@ class MetricsLog:
         self._board = _tensorboard(run / "logs", step)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """One line, and one point a value."""
+        """Writes one line, and one point per value to TensorBoard."""
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
         if self._board is not None:
@@ -56,12 +56,12 @@ class MetricsLog:
                 self._board.add_scalar(tag, value, step)
 
     def audio(self, tag: str, samples: np.ndarray, step: int, sampling_rate: int) -> None:
-        """A recording to listen to in TensorBoard."""
+        """Writes audio to listen to in TensorBoard."""
         if self._board is not None:
             self._board.add_audio(tag, samples.clip(-1, 1), step, sampling_rate)
 
     def close(self) -> None:
-        """Writes out whatever is still held back."""
+        """Writes everything that is still buffered."""
         self._file.close()
         if self._board is not None:
             self._board.close()
@@ -75,40 +75,45 @@ class MetricsLog:
                 if json.loads(line)["step"] <= step:
                     kept.append(line + "\n")
             except (ValueError, KeyError, TypeError):
-                pass  # the half line of a kill
+                pass  # an incomplete last line: the run was killed
         with atomic_write(self._path) as temporary:
             Path(temporary).write_text("".join(kept), encoding="utf-8")
 
 
 class Timer:
-    """Seconds per batch since it was last asked, without the first batch of all, which waits for the compiler."""
+    """Measures seconds per batch, without the first batch, which waits for the compiler."""
 
     def __init__(self):
-        self.first = True
+        self.mean: float | None = None
         self.restart()
 
     def restart(self) -> None:
-        """Forgets the batches so far."""
+        """Discards the batches counted so far."""
         self.since, self.batches = time.perf_counter(), 0
 
     def count(self) -> None:
-        """One more batch."""
-        if self.first:
-            self.first = False
+        """Counts one batch."""
+        if self.mean is None:  # the first: its time is reported only if no other has been measured
+            self.mean = time.perf_counter() - self.since
             self.restart()
-        self.batches += 1
+        else:
+            self.batches += 1
 
     def seconds_per_batch(self) -> float:
-        """The mean since the last restart, and a restart."""
-        seconds = (time.perf_counter() - self.since) / max(self.batches, 1)
+        """Returns the mean since the last restart and restarts; without a batch since then, returns the previous mean.
+
+        A run that pauses or ends reports its last step right after the step before, with no batch in between.
+        """
+        if self.batches:
+            self.mean = (time.perf_counter() - self.since) / self.batches
         self.restart()
-        return seconds
+        return self.mean or 0.0
 
 
 def _tensorboard(folder: Path, step: int):
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
-        logger.warning("tensorboardX is not installed: no TensorBoard files; metrics.jsonl has everything")
+        logger.warning("tensorboardX is not installed: no TensorBoard files are written; metrics.jsonl contains all values")
         return None
     return SummaryWriter(str(folder), purge_step=step + 1 if step else None)

@@ -31,20 +31,20 @@ class TrainingDiverged(HifiganError):
 
 
 def train(config: Config, finetune_from: str | None = None) -> None:
-    """Trains until max_steps or training_epochs, or until a signal asks it to stop; resumes from the run's newest checkpoint.
+    """Trains until max_steps, training_epochs or a stop signal; resumes from the run's newest checkpoint.
 
-    Raises one of our errors for whatever the user can mend; nothing is lost then but the steps since the last checkpoint.
+    Raises a HifiganError for anything that the user can fix; only the steps since the last checkpoint are lost then.
     """
     mesh = mesh_over(config)
     with first_process_first():
-        run = _open_run(config)
-        corpus = load_corpus(config, run / "recordings.json")
+        folder = _open_run(config)
+        corpus = load_corpus(config, folder / "recordings.json")
     with StopRequest() as stop:
-        Run(config, run, corpus, mesh, finetune_from).go(stop)
+        Run(config, folder, corpus, mesh, finetune_from).run(stop)
 
 
 class Run:
-    """A run in progress: its state on the devices and where it stands."""
+    """A run in progress: its state on the devices and its position."""
 
     def __init__(self, config: Config, folder: Path, corpus: Corpus, mesh: Mesh, finetune_from: str | None):
         self.config, self.folder, self.corpus = config, folder, corpus
@@ -54,112 +54,114 @@ class Run:
         self.sharded = NamedSharding(mesh, PartitionSpec(AXIS))
         self.any_process, self.stopping = AnyProcess(mesh), False
         initial = InitialState(config, folder, self.data, self.per_epoch, replicated)
-        self.state, self.at = initial.state(finetune_from)
+        self.state, self.position = initial.state(finetune_from)
         self.train_step = train_step(config, self.per_epoch, mesh)
-        self.saved_at = self.at.step if self.at.step else None
-        self.writes = jax.process_index() == 0
-        self.log = MetricsLog(folder, self.at.step) if self.writes else None
-        self.validator = Validator(config, corpus.validation, self.log) if self.writes else None
+        self.saved_at = self.position.step or None
+        self.is_writer = jax.process_index() == 0
+        self.log = MetricsLog(folder, self.position.step) if self.is_writer else None
+        self.validator = Validator(config, corpus.validation, self.log) if self.is_writer else None
 
-    def go(self, stop: StopRequest) -> None:
-        """Steps until the end."""
-        self._introduce()
+    def run(self, stop: StopRequest) -> None:
+        """Trains until the run is finished or a stop is requested."""
+        self._log_setup()
         if self._finished():
-            logger.info("nothing to do: the run is at step %d, epoch %d", self.at.step, self.at.epoch)
+            logger.info("nothing to do: the run has reached step %d, epoch %d", self.position.step, self.position.epoch)
             return
         batches = data.training_batches(self.corpus, self.config, jax.process_index(), jax.process_count())
-        place = self.at.epoch * self.per_epoch + self.at.batch_in_epoch
-        stream = data.iterate(batches, place, self.config.data.num_workers)
-        row, timer = None, Timer()
-        if self.at.step == 0:
+        start = self.position.epoch * self.per_epoch + self.position.batch_in_epoch
+        stream = data.iterate(batches, start, self.config.data.num_workers)
+        if self.position.step == 0:
             self._validate()
-        while not self._finished() and not self._stops(stop):
+        pending, timer = None, Timer()  # pending: position and scalars that are not yet reported
+        while not self._finished() and not self._should_stop(stop):
             batch = jax.tree.map(lambda rows: jax.make_array_from_process_local_data(self.sharded, rows), next(stream))
-            if self.at.batch_in_epoch == 0 and self.writes and self.per_epoch >= self.config.run.stdout_interval:
-                print(f"Epoch: {self.at.epoch + 1}", flush=True)
+            if self.position.batch_in_epoch == 0 and self.is_writer and self.per_epoch >= self.config.run.stdout_interval:
+                print(f"Epoch: {self.position.epoch + 1}", flush=True)
             self.state, metrics = self.train_step(self.state, batch)
             timer.count()
-            if row is not None:  # the scalars of the step before, fetched while the devices are busy with this one
-                self._report(*row, timer)
-            self.at = self._next_position()
-            row = (self.at, metrics)
+            if pending is not None:  # fetches the previous step's scalars while the devices compute this one
+                self._report(*pending, timer)
+            self.position = self._next_position()
+            pending = (self.position, metrics)
             if self._due(self.config.run.validation_interval) or self._due(self.config.run.checkpoint_interval):
-                self._report(*row, timer, resting=True)
-                row = None
+                self._report(*pending, timer, always_write=True)
+                pending = None
                 if self._due(self.config.run.validation_interval):
                     self._validate()
                 if self._due(self.config.run.checkpoint_interval):
                     self._save()
                 timer.restart()
-        self._end(row, timer)
+        self._end(pending, timer)
 
-    def _end(self, row, timer: Timer) -> None:
-        if row is not None:
-            self._report(*row, timer, resting=True)
+    def _end(self, pending, timer: Timer) -> None:
+        if pending is not None:
+            self._report(*pending, timer, always_write=True)
         if self.stopping:
-            logger.info("stopping at step %d, as asked", self.at.step)
+            logger.info("stopping at step %d, as requested", self.position.step)
         elif not self._due(self.config.run.validation_interval):
             self._validate()
-        if self.saved_at != self.at.step:
+        if self.saved_at != self.position.step:
             self._save()
         if self.log:
             self.log.close()
 
-    def _report(self, at: Position, metrics: dict[str, jax.Array], timer: Timer, resting: bool = False) -> None:
-        """Prints and writes what is due at `at`; where the run rests, to validate, to save or to end, it always writes."""
+    def _report(self, position: Position, metrics: dict[str, jax.Array], timer: Timer, always_write: bool = False) -> None:
+        """Prints and writes what is due at `position`; `always_write` before the run validates, saves or ends."""
         intervals = self.config.run
-        prints, writes = at.step % intervals.stdout_interval == 0, at.step % intervals.summary_interval == 0 or resting
+        prints = position.step % intervals.stdout_interval == 0
+        writes = position.step % intervals.summary_interval == 0 or always_write
         if not (prints or writes):
             return
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
             raise TrainingDiverged(
-                f"step {at.step}: {', '.join(bad)} became NaN or infinite; the last checkpoint is step {self.saved_at or 0}:"
-                " lower learning_rate, or look at the recordings"
+                f"step {position.step}: {', '.join(bad)} became NaN or infinite; the last checkpoint is step"
+                f" {self.saved_at or 0}: lower learning_rate or check the recordings"
             )
-        if not self.writes:
+        if not self.is_writer:
             return
         seconds = timer.seconds_per_batch()
         if prints:
-            print(progress_line(at.step, values, seconds), flush=True)
+            print(progress_line(position.step, values, seconds), flush=True)
         if writes:
-            self.log.scalars(at.step, tagged(values) | {"training/batch_seconds": seconds})
+            self.log.scalars(position.step, tagged(values) | {"training/batch_seconds": seconds})
 
     def _validate(self) -> None:
         if self.validator:
             params = jax.tree.map(lambda leaf: leaf.addressable_data(0), self.state.generator.params)
-            self.validator.run(params, self.at.step)
+            self.validator.run(params, self.position.step)
 
     def _save(self) -> None:
         checkpoint.save(
-            self.folder, self.at.step, to_parts(self.state), self.config, self.data, keep=self.config.run.keep_checkpoints
+            self.folder, self.position.step, to_parts(self.state), self.config, self.data, keep=self.config.run.keep_checkpoints
         )
-        self.saved_at = self.at.step
-        logger.info("saved checkpoint %d", self.at.step)
+        self.saved_at = self.position.step
+        logger.info("saved checkpoint %d", self.position.step)
 
     def _due(self, interval: int) -> bool:
-        return self.at.step % interval == 0
+        return self.position.step % interval == 0
 
-    def _stops(self, stop: StopRequest) -> bool:
+    def _should_stop(self, stop: StopRequest) -> bool:
         self.stopping = self.any_process(stop.requested)
         return self.stopping
 
     def _finished(self) -> bool:
-        return self.at.epoch >= self.config.run.training_epochs or self.at.step >= (self.config.run.max_steps or math.inf)
+        step, epoch, _ = self.position
+        return epoch >= self.config.run.training_epochs or step >= (self.config.run.max_steps or math.inf)
 
     def _next_position(self) -> Position:
-        step, epoch, batch = self.at
+        step, epoch, batch = self.position
         return Position(step + 1, epoch + 1, 0) if batch + 1 >= self.per_epoch else Position(step + 1, epoch, batch + 1)
 
-    def _introduce(self) -> None:
+    def _log_setup(self) -> None:
         devices = jax.devices()
         networks = (self.state.generator, self.state.discriminator)
         sizes = [sum(leaf.size for leaf in jax.tree.leaves(network.params)) for network in networks]
         logger.info("%d x %s, jax %s", len(devices), devices[0].device_kind, jax.__version__)
         logger.info("generator %.2f million parameters, discriminators %.2f million", *(size / 1e6 for size in sizes))
         logger.info(
-            "%d recordings to train on (%d batches an epoch), %d to validate on",
+            "%d training recordings (%d batches per epoch), %d validation recordings",
             len(self.corpus.training),
             self.per_epoch,
             len(self.corpus.validation),
@@ -171,9 +173,9 @@ def _open_run(config: Config) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DiskError(f"{folder}: can't be created: {error.strerror} (--checkpoint_path)") from None
-    for found in checkpoint.steps(folder, checkpoint.TRAINING)[:1]:
-        checkpoint.check_same_model(found, config)
+        raise DiskError(f"{folder}: cannot be created: {error.strerror} (--checkpoint_path)") from None
+    for newest in checkpoint.steps(folder, checkpoint.TRAINING)[:1]:
+        checkpoint.check_same_model(newest, config)
     if jax.process_index() == 0:
         checkpoint.clear_leftovers(folder)
         _keep_reference_config(folder, config)
@@ -182,11 +184,11 @@ def _open_run(config: Config) -> Path:
 
 
 def _keep_reference_config(folder: Path, config: Config) -> None:
-    """A run of the reference that lies here must be of the same model; its config.json is kept under another name."""
-    theirs, kept = folder / "config.json", folder / "config_reference.json"
-    if find_pairs(folder) and theirs.is_file() and not kept.exists():
+    """Keeps the config.json of a run of the reference in `folder` under another name; refuses a run of another model."""
+    original, kept = folder / "config.json", folder / "config_reference.json"
+    if find_pairs(folder) and original.is_file() and not kept.exists():
         checkpoint.check_same_model(folder, config)
-        theirs.replace(kept)
+        original.replace(kept)
 
 
 def _fingerprint(corpus: Corpus) -> str:

@@ -1,4 +1,4 @@
-"""Training states to and from the reference's `g_*` and `do_*` files."""
+"""Conversion of training states to and from the reference's `g_*` and `do_*` files."""
 
 import logging
 import math
@@ -23,21 +23,21 @@ logger = logging.getLogger(__name__)
 
 
 def read_reference_state(pair: tuple[Path, Path], config: Config) -> TrainState:
-    """The state, of numpy arrays, that a pair of `g_*` and `do_*` files holds; its place in the epoch is left at 0.
+    """The state in a pair of `g_*` and `do_*` files, as numpy arrays, with `batch_in_epoch` 0.
 
-    The learning rate is not read but follows from the epoch; a warning says so where the file's differs. Raises CheckpointError
-    for files that can't be read or don't fit the configuration.
+    The learning rate follows from the epoch; a warning is logged if the file contains another. Raises CheckpointError for files
+    that cannot be read or do not match the configuration.
     """
     run = read_run(*pair)
     state, expected = state_of_run(run, adamw(config.optimization)), state_shapes(config)
     difference = shape_difference(state, expected)
     if difference:
-        raise CheckpointError(f"{pair[1]}: doesn't fit the configuration: {difference}: name its own with --config")
+        raise CheckpointError(f"{pair[1]}: does not match the configuration: {difference}: give its own with --config")
     rate = config.optimization.learning_rate * config.optimization.lr_decay ** run["epoch"]
     for network in ("generator", "discriminator"):
         if not math.isclose(run[network]["lr"], rate, rel_tol=1e-6):
             logger.warning(
-                "%s: the %s's learning rate was %.6g; going on with learning_rate x lr_decay^epoch, %.6g in epoch %d",
+                "%s: the %s's learning rate was %.6g; resuming with learning_rate x lr_decay^epoch, %.6g in epoch %d",
                 *(pair[1], network, run[network]["lr"], rate, run["epoch"]),
             )
     parts, like = to_parts(state), to_parts(expected)
@@ -47,25 +47,25 @@ def read_reference_state(pair: tuple[Path, Path], config: Config) -> TrainState:
 
 
 def write_reference_state(folder: Path, state: TrainState, config: Config) -> tuple[Path, Path]:
-    """Writes the pair of files `g_*` and `do_*` that hold the state; returns their paths. Raises DiskError."""
-    theirs = {name: DISCRIMINATORS[name]() for name in ("mpd", "msd")}
-    if config.discriminators != theirs:
-        logger.warning("the reference's own MPD and MSD are others: this do_* file is for us alone")
+    """Writes the state as a pair of `g_*` and `do_*` files; returns their paths. Raises DiskError."""
+    reference = {name: DISCRIMINATORS[name]() for name in ("mpd", "msd")}
+    if config.discriminators != reference:
+        logger.warning("the discriminators differ from the reference's, which cannot load this do_* file")
     run = run_of_state(jax.device_get(state), config)
     options = config.optimization
     return write_run(folder, run, (options.adam_b1, options.adam_b2), options.weight_decay, options.learning_rate)
 
 
 def state_of_run(run: Mapping[str, Any], optimizer: Optimizer) -> TrainState:
-    """The state in which a run of the reference stood (see `weights.reference_run`), with its place in the epoch left at 0."""
+    """The training state of a run of the reference (see `weights.reference_run`), with `batch_in_epoch` 0."""
 
     def network(given):
         blank = jax.eval_shape(lambda: optimizer(jnp.float32(0)).init(given["params"]))
-        moments = {"count": np.int32(given["count"]), "mu": given["mu"], "nu": given["nu"]}
-        return NetworkState(given["params"], optax.tree_utils.tree_set(blank, **moments))
+        values = {"count": np.int32(given["count"]), "mu": given["mu"], "nu": given["nu"]}
+        return NetworkState(given["params"], optax.tree_utils.tree_set(blank, **values))
 
-    place = np.int32(run["steps"] + 1), np.int32(run["epoch"]), np.int32(0)
-    return TrainState(*place, network(run["generator"]), network(run["discriminator"]), run["spectral"])
+    position = np.int32(run["steps"] + 1), np.int32(run["epoch"]), np.int32(0)
+    return TrainState(*position, network(run["generator"]), network(run["discriminator"]), run["spectral"])
 
 
 def run_of_state(state: TrainState, config: Config) -> dict[str, Any]:

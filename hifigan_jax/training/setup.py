@@ -1,4 +1,4 @@
-"""What a configuration says of training: over which devices, from which state, by which step."""
+"""The mesh, the networks, the first state and the training step of a configuration."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,16 +17,16 @@ from hifigan_jax.training.step import AXIS, make_train_step
 
 
 def mesh_over(config: Config, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """The devices (default: all) that batches are split over. Raises UsageError where a batch can't be."""
+    """The devices (default: all) that batches are sharded over. Raises UsageError if a batch cannot be split evenly."""
     batch_size, parts = config.optimization.batch_size, config.optimization.accumulation_steps
     count = jax.device_count() if devices is None else len(devices)
     if batch_size % count:
-        raise UsageError(f"batch_size {batch_size} can't be split evenly over {count} devices: make it a multiple")
+        raise UsageError(f"batch_size {batch_size} cannot be split evenly over {count} devices: make it a multiple of {count}")
     rows = batch_size // count
     if rows % parts:
         raise UsageError(
-            f"accumulation_steps {parts}: the {rows} rows of each of {count} devices can't be cut into as"
-            " many equal parts: change it or batch_size"
+            f"accumulation_steps {parts}: the {rows} rows on each of {count} devices cannot be split into {parts} equal"
+            " micro-batches: change accumulation_steps or batch_size"
         )
     return jax.make_mesh((count,), (AXIS,), (AxisType.Auto,), devices=devices)
 
@@ -44,17 +44,17 @@ def discriminator_of(config: Config) -> Discriminator:
 
 
 def first_state(config: Config, optimizer: Optimizer | None = None) -> TrainState:
-    """`initial_state` of the configuration's models, for the reference's optimizer if no other is given. Traceable."""
+    """`initial_state` of the configuration's models; the default optimizer is the reference's. Traceable."""
     optimizer = optimizer or adamw(config.optimization)
     return initial_state(generator_of(config), discriminator_of(config), optimizer, config.mel, config.optimization)
 
 
 def placed_first_state(config: Config, sharding: NamedSharding) -> TrainState:
-    """`first_state` on all devices of `sharding`, which gives each of them, in whatever process, the whole.
+    """`first_state`, replicated over all devices of `sharding`, in all processes.
 
-    Only what the state needs of it is computed (no pass through the models), and one operation after the other: a program for
-    each shape of a draw compiles in less than half the time of one program of all draws. The draws are the same; gains, which
-    are sums, can differ from that program's by a rounding.
+    Runs only the operations that the state depends on (no forward pass), one at a time: compiling one program per random-number
+    shape takes less than half the time of compiling `first_state` as one program. The random numbers are the same. Gains, which
+    are sums, can differ in the last bit.
     """
     traced, shapes = jax.make_jaxpr(lambda: first_state(config), return_shape=True)()
     needed, _ = partial_eval.dce_jaxpr(traced.jaxpr, [True] * len(traced.jaxpr.outvars))
@@ -70,7 +70,7 @@ def placed_first_state(config: Config, sharding: NamedSharding) -> TrainState:
 def train_step(
     config: Config, batches_per_epoch: int, mesh: Mesh, optimizer: Optimizer | None = None
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
-    """`make_train_step` of the configuration's models, for the reference's optimizer if no other is given."""
+    """`make_train_step` of the configuration's models; the default optimizer is the reference's."""
     return make_train_step(
         generator=generator_of(config),
         discriminator=discriminator_of(config),

@@ -1,4 +1,4 @@
-"""What training changes from step to step, as pure data, and how it starts."""
+"""The training state as pure data: its structure, its initial values, and its names in checkpoints."""
 
 import math
 from collections.abc import Callable
@@ -26,36 +26,36 @@ class NetworkState(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """All that a run needs to continue. `step` counts updates done; the other two say where in the data it stands."""
+    """All that a run needs to resume. `step` counts the updates done; `epoch` and `batch_in_epoch` are its place in the data."""
 
     step: Int[Array, ""]
     epoch: Int[Array, ""]
     batch_in_epoch: Int[Array, ""]
     generator: NetworkState
     discriminator: NetworkState
-    spectral: Any  # the power iteration's vectors (u, v) of spectrally normed layers
+    spectral: Any  # the power-iteration vectors (u, v) of layers with spectral norm
 
 
 def adamw(options: Optimization) -> Optimizer:
-    """The reference's optimizer: decoupled decay on every parameter, biases and weight-norm gains included."""
+    """The reference's optimizer: decoupled weight decay on every parameter, including biases and weight-norm gains."""
     return lambda learning_rate: optax.adamw(
         learning_rate, options.adam_b1, options.adam_b2, eps=1e-8, weight_decay=options.weight_decay
     )
 
 
 def learning_rate(options: Optimization) -> Callable[[Int[Array, ""]], Float[Array, ""]]:
-    """Epoch -> learning_rate x lr_decay^epoch, by the exponential: a float32 power would be 4e-5 off after 3,000 epochs."""
+    """Epoch -> learning_rate x lr_decay^epoch, computed with exp: a float32 power has an error of 4e-5 after 3,000 epochs."""
     return lambda epoch: options.learning_rate * jnp.exp(epoch * math.log(options.lr_decay))
 
 
 def initial_state(
     generator: nn.Module, discriminator: nn.Module, optimizer: Optimizer, mel: Mel, options: Optimization
 ) -> TrainState:
-    """Random parameters from the seed, empty moments, step 0. Traceable: wrap it in `jax.jit` or `jax.eval_shape`."""
-    for_generator, for_discriminator = jax.random.split(jax.random.key(options.seed))
+    """The state at step 0, with random parameters from the seed. Traceable: wrap it in `jax.jit` or `jax.eval_shape`."""
+    generator_key, discriminator_key = jax.random.split(jax.random.key(options.seed))
     silence = jnp.zeros((1, options.segment_size // mel.hop_size, mel.num_mels))
     audio = jnp.zeros((1, options.segment_size))
-    networks = [generator.init(for_generator, Conditions(silence))["params"], discriminator.init(for_discriminator, audio)]
+    networks = [generator.init(generator_key, Conditions(silence))["params"], discriminator.init(discriminator_key, audio)]
     spectral = networks[1].get("spectral", {})
     first_rate = jnp.float32(options.learning_rate)
     return TrainState(
@@ -65,18 +65,18 @@ def initial_state(
     )
 
 
-# What a field is called in checkpoints, where that is another name: files outlive names in the code.
+# Fields that have another name in checkpoints: existing files keep the name of an older version.
 _ON_DISK = {"opt_state": "moments"}
 
 
 def to_parts(state: TrainState) -> dict[str, dict[str, Any]]:
-    """The state as a checkpoint's two parts of named leaves: "generator", its parameters, and "training", everything else."""
+    """The state as the two parts of a checkpoint, by leaf name: "generator" (its parameters) and "training" (everything else)."""
     rest = state._replace(generator=state.generator._replace(params={}))
     return {"generator": named_leaves(state.generator.params), "training": _named_on_disk(rest)}
 
 
 def from_parts(parts: dict[str, dict[str, Any]], like: TrainState) -> TrainState:
-    """The state that `to_parts` took apart; `like` is any state of its structure."""
+    """The inverse of `to_parts`; `like` is any state of the same structure."""
 
     def fill(tree, leaves, names):
         return jax.tree.unflatten(jax.tree.structure(tree), [leaves[name] for name in names])

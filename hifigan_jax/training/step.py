@@ -16,7 +16,7 @@ from hifigan_jax.models.generator import Conditions
 from hifigan_jax.training.accumulation import gradient_of_parameters, gradient_of_rows, vjp_of_parameters
 from hifigan_jax.training.state import NetworkState, Optimizer, TrainState
 
-AXIS = "data"  # the mesh axis that batches are split over
+AXIS = "data"  # the mesh axis that batches are sharded over
 
 
 def make_train_step(
@@ -32,10 +32,10 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
     """The jitted step (state, batch) -> (state, scalars), as in Kong et al. 2020, section 2.4.
 
-    The discriminator is updated first, on real audio and the generator's as data; then the generator, through the discriminator
-    that has just been updated. One forward pass of the generator serves both. `learning_rate` is a function of the epoch. The
-    state is replicated over `mesh` and donated, the batch sharded over it, and every loss and gradient is the mean over all
-    devices, one all-reduce a network: those of the whole batch. Each device takes its rows in `accumulation_steps` micro-batches.
+    The discriminator is updated first, on real and generated audio; then the generator, through the updated discriminator. Both
+    use one forward pass of the generator. `learning_rate` is a function of the epoch. The state is replicated over `mesh` and
+    donated; the batch is sharded over it. One all-reduce per network averages its losses and gradients over all devices, which
+    gives those of the full batch. Each device processes its rows in `accumulation_steps` micro-batches.
     """
     gan_loss = GAN_LOSSES[losses.gan_loss]
     weights = {name: weight for name, weight in losses.loss_weights.items() if weight > 0}
@@ -69,10 +69,10 @@ def make_train_step(
         updated_discriminator = apply_gradients(state.discriminator, gradient, rate)
 
         def generator_loss(fake, real):
-            on_real, between = discriminate(updated_discriminator.params, spectral, real)
-            on_fake, new_spectral = discriminate(updated_discriminator.params, between, fake)
-            seen = Comparison(real, fake, on_real, on_fake, gan_loss, lambda audio: log_mel(audio, loss_mel))
-            terms = {name: TERMS[name].function(seen) for name in weights}
+            on_real, after_real = discriminate(updated_discriminator.params, spectral, real)
+            on_fake, new_spectral = discriminate(updated_discriminator.params, after_real, fake)
+            comparison = Comparison(real, fake, on_real, on_fake, gan_loss, lambda audio: log_mel(audio, loss_mel))
+            terms = {name: TERMS[name].function(comparison) for name in weights}
             adversarial_gate = jnp.where(state.step < losses.adversarial_from_step, 0, 1)
             gates = {name: adversarial_gate if TERMS[name].adversarial else 1 for name in terms}
             return sum(weights[name] * gates[name] * term for name, term in terms.items()), (terms, new_spectral)
@@ -81,12 +81,12 @@ def make_train_step(
         g_loss, terms, gradient = jax.lax.pmean((g_loss, terms, pull_back(to_fake)), AXIS)
         updated_generator = apply_gradients(state.generator, gradient, rate)
 
-        last = state.batch_in_epoch + 1 >= batches_per_epoch
-        position = jnp.where(last, state.epoch + 1, state.epoch), jnp.where(last, 0, state.batch_in_epoch + 1)
+        epoch_ends = state.batch_in_epoch + 1 >= batches_per_epoch
+        position = jnp.where(epoch_ends, state.epoch + 1, state.epoch), jnp.where(epoch_ends, 0, state.batch_in_epoch + 1)
         metrics = {"discriminator": d_loss, "generator": g_loss, "learning_rate": rate, **terms}
         return TrainState(state.step + 1, *position, updated_generator, updated_discriminator, spectral), metrics
 
     replicated, sharded = PartitionSpec(), PartitionSpec(AXIS)
-    # check_vma would sum every gradient by itself, and once for each micro-batch.
+    # With check_vma, shard_map would insert one all-reduce per parameter and micro-batch.
     on_mesh = jax.shard_map(step, mesh=mesh, in_specs=(replicated, sharded), out_specs=(replicated, replicated), check_vma=False)
     return jax.jit(on_mesh, donate_argnums=0)

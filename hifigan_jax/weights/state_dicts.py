@@ -1,8 +1,8 @@
-"""PyTorch's state_dicts of normed convolutions as our parameter trees and back: new names and an exchange of axes.
+"""Conversion of state_dicts of weight-normed convolutions between PyTorch and our parameter trees: names and axis order.
 
-Theirs: `LAYER.weight_v` [out, in, k] ([in, out, k] where transposed), `LAYER.weight_g` [n, 1, 1], `LAYER.bias`; a 2-D kernel
-has one more axis of 1. Ours: {"v" [k, in, out], "g" [n], "bias"} at a path in a tree; transposed convolutions are named ups_*.
-How layers are called is each family's affair.
+PyTorch: `LAYER.weight_v` [out, in, k] ([in, out, k] if transposed), `LAYER.weight_g` [n, 1, 1], `LAYER.bias`; a 2-D kernel has
+another axis of size 1. Ours: {"v" [k, in, out], "g" [n], "bias"} at a path in a tree; transposed convolutions are named ups_*.
+Each family maps its own layer names.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -15,8 +15,7 @@ from hifigan_jax.errors import CheckpointError
 StateDict = Mapping[str, np.ndarray]
 Path = tuple[str, ...]
 
-# What a kernel's parts are called: weight_norm, its successor in torch.nn.utils.parametrizations, and after its removal;
-# spectral norm's kernel and vectors.
+# PyTorch's names -> ours: weight_norm in torch.nn.utils.parametrizations and before, spectral norm, and plain weights.
 _LEAVES = {
     "parametrizations.weight.original0": "g",
     "parametrizations.weight.original1": "v",
@@ -27,31 +26,31 @@ _LEAVES = {
     "weight": "kernel",
     "bias": "bias",
 }
-_TENSORS = {"bias": "bias", "g": "weight_g", "v": "weight_v", "kernel": "weight_orig"}  # in the order of a layer's parameters
+_TENSORS = {"bias": "bias", "g": "weight_g", "v": "weight_v", "kernel": "weight_orig"}  # in PyTorch's order
 
 
 def checked(state_dict: Any) -> dict[str, np.ndarray]:
-    """A state_dict without DistributedDataParallel's prefix. Raises CheckpointError for what is none."""
+    """Returns a state_dict without the prefix of DistributedDataParallel. Raises CheckpointError for anything else."""
     if not isinstance(state_dict, Mapping) or not all(
         isinstance(name, str) and isinstance(value, np.ndarray) for name, value in state_dict.items()
     ):
-        raise CheckpointError("no state_dict of a generator: it should map names to tensors")
+        raise CheckpointError("not a state_dict, which maps names to tensors")
     return {name.removeprefix("module."): value for name, value in state_dict.items()}
 
 
 def layer_and_leaf(name: str) -> tuple[str, str]:
-    """A tensor's name as its layer's and what it is there: "ups.0.weight_v" -> ("ups.0", "v"). Raises CheckpointError."""
-    for theirs, ours in _LEAVES.items():
-        if name.endswith("." + theirs):
-            return name.removesuffix("." + theirs), ours
+    """Splits a tensor name into layer and leaf: "ups.0.weight_v" -> ("ups.0", "v"). Raises CheckpointError."""
+    for suffix, leaf in _LEAVES.items():
+        if name.endswith("." + suffix):
+            return name.removesuffix("." + suffix), leaf
     raise CheckpointError(f"unknown tensor name {name}")
 
 
 def params_of(state_dict: StateDict, path_of: Callable[[str], Path]) -> dict[str, Any]:
-    """A tree of (v, g, bias); `path_of` says where a layer of their name lies.
+    """The tree of (v, g, bias); `path_of` maps a PyTorch layer name to its path in the tree.
 
-    Accepts either spelling of weight norm and files whose weight norm was removed (v = kernel, g = its norm). Raises
-    CheckpointError for tensors that are out of place.
+    Accepts both spellings of weight norm and files whose weight norm was removed (v = kernel, g = its norm). Raises
+    CheckpointError for tensors of unexpected name or shape.
     """
     params: dict[str, Any] = {}
     for name, value in state_dict.items():
@@ -60,19 +59,19 @@ def params_of(state_dict: StateDict, path_of: Callable[[str], Path]) -> dict[str
         try:
             descend(params, path)[leaf] = our_tensor(leaf, value, path[0].startswith("ups_"))
         except ValueError:
-            raise CheckpointError(f"{name}: a tensor of shape {value.shape} is out of place") from None
+            raise CheckpointError(f"{name}: unexpected shape {value.shape}") from None
     return _with_norms(params)
 
 
 def state_dict_of(params: Mapping[str, Any], layers: Iterable[tuple[Path, str]], dimensions: int = 1) -> dict[str, np.ndarray]:
-    """The tensors of `layers`, (path, their name), of normed convolutions over so many dimensions, in this order."""
+    """The tensors of `layers`, (path, PyTorch name) of `dimensions`-dimensional convolutions, in this order."""
     found = {}
     for path, name in layers:
         leaves = descend(dict(params), path)
         transposed = path[0].startswith("ups_")
-        for leaf, theirs in _TENSORS.items():
+        for leaf, tensor in _TENSORS.items():
             if leaf in leaves:
-                found[f"{name}.{theirs}"] = _their_tensor(leaf, np.asarray(leaves[leaf]), transposed, dimensions)
+                found[f"{name}.{tensor}"] = _torch_tensor(leaf, np.asarray(leaves[leaf]), transposed, dimensions)
     return found
 
 
@@ -84,7 +83,7 @@ def layer_paths(tree: Mapping[str, Any]) -> list[Path]:
 
 
 def descend(tree: dict, path: Iterable[str]) -> dict:
-    """The subtree at `path`, made where it is missing. Raises CheckpointError where a tensor is in the way."""
+    """The subtree at `path`, created if it is missing. Raises CheckpointError if the path contains a tensor."""
     for key in path:
         tree = tree.setdefault(key, {})
         if not isinstance(tree, dict):
@@ -93,7 +92,7 @@ def descend(tree: dict, path: Iterable[str]) -> dict:
 
 
 def our_tensor(leaf: str, value: np.ndarray, transposed: bool = False) -> np.ndarray:
-    """One tensor of theirs in our layout. Raises ValueError for a shape that no such tensor has."""
+    """A PyTorch tensor in our layout. Raises ValueError for a shape that such a tensor cannot have."""
     if leaf in ("bias", "g"):
         value = value.reshape(-1)
     else:
@@ -102,7 +101,7 @@ def our_tensor(leaf: str, value: np.ndarray, transposed: bool = False) -> np.nda
     return np.ascontiguousarray(value)
 
 
-def _their_tensor(leaf: str, value: np.ndarray, transposed: bool, dimensions: int) -> np.ndarray:
+def _torch_tensor(leaf: str, value: np.ndarray, transposed: bool, dimensions: int) -> np.ndarray:
     match leaf:
         case "bias":
             return value
@@ -114,13 +113,13 @@ def _their_tensor(leaf: str, value: np.ndarray, transposed: bool, dimensions: in
 
 
 def _with_norms(params: dict) -> dict:
-    """Layers whose weight norm was removed get it back: any kernel is its own v, with g its norm."""
+    """Restores weight norm where it was removed: v is the kernel and g its norm."""
     tree = {}
     for name, node in params.items():
         if node.keys() == {"kernel", "bias"}:
             axis = (0, 2) if name.startswith("ups_") else (0, 1)
             norm = np.sqrt(np.sum(np.square(node["kernel"], dtype=np.float64), axis=axis, keepdims=True))
-            v = np.where(norm == 0, node["kernel"].dtype.type(1), node["kernel"])  # any direction: its gain is 0
+            v = np.where(norm == 0, node["kernel"].dtype.type(1), node["kernel"])  # the direction of a zero kernel is arbitrary
             tree[name] = {"v": v, "g": norm.reshape(-1).astype(v.dtype), "bias": node["bias"]}
         elif any(isinstance(child, np.ndarray) for child in node.values()):
             if node.keys() != {"v", "g", "bias"}:

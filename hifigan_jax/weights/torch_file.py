@@ -1,7 +1,7 @@
-"""A reader for PyTorch's .pth files, zip and legacy, that needs no torch and runs nothing that the file says.
+"""A reader of PyTorch's .pth files (zip and legacy) that needs no torch and runs no code from the file.
 
-A .pth file is a pickle, and a pickle is a program. This reader's unpickler knows a handful of names, each of which yields a
-placeholder of ours; any other name ends the reading. There is no other way in.
+A .pth file is a pickle, and a pickle is a program that can import and call any function. This unpickler allows only the few names
+that tensors need and replaces each by a function of this module. Any other name ends the reading with an error.
 """
 
 import io
@@ -51,9 +51,9 @@ class _Tensor(NamedTuple):
 
 
 def read_torch_file(path: str | Path) -> Any:
-    """What `torch.save` put into the file: dicts, lists and numbers, tensors as numpy arrays.
+    """The object that `torch.save` wrote: dicts, lists and numbers, with tensors as numpy arrays.
 
-    Raises CheckpointError if the file can't be opened, is cut short, or names anything but tensors and plain containers.
+    Raises CheckpointError if the file cannot be opened, is truncated, or contains anything but tensors and plain containers.
     """
     path = Path(path)
     try:
@@ -64,9 +64,9 @@ def read_torch_file(path: str | Path) -> Any:
             file.seek(0)
             return _read_legacy(file)
     except _Refused as error:
-        raise CheckpointError(f"{path}: refused: {error}. Save plain tensors and numbers only (a state_dict)") from None
+        raise CheckpointError(f"{path}: refused: {error}: save only tensors and plain numbers (a state_dict)") from None
     except OSError as error:
-        raise CheckpointError(f"{path}: can't be read: {error.strerror or error}") from None
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
     except Exception as error:  # a damaged pickle can raise anything
         raise CheckpointError(f"{path}: not a PyTorch file, or damaged ({type(error).__name__}): fetch it again") from None
 
@@ -82,20 +82,20 @@ class _Unpickler(pickle.Unpickler):
         try:
             return _ALLOWED[module, name]
         except KeyError:
-            asked = f"{module}.{name}"
-            raise _Refused(f"the file asks for {asked:.80}, which is no tensor") from None
+            full_name = f"{module}.{name}"
+            raise _Refused(f"the file imports {full_name:.80}, which is not part of a tensor") from None
 
     def persistent_load(self, identity: tuple) -> _Storage:
         kind, dtype, key, _, count = identity[:5]
         if kind != "storage" or dtype not in _DTYPES or not isinstance(count, int) or count < 0:
             raise _Refused(f"unknown storage {identity!r:.80}")
         if len(identity) > 5 and identity[5] is not None:
-            raise _Refused("storages that are views of one another (PyTorch before 0.4)")
+            raise _Refused("storages that are views of other storages (PyTorch before 0.4)")
         return _Storage(dtype, str(key), count)
 
 
 class _Function:
-    """What a file may call but not change (a pickle can set attributes of whatever it can name)."""
+    """A function that a file may call but not modify (a pickle can set attributes of the objects that it imports)."""
 
     __slots__ = ("call",)
 
@@ -106,7 +106,7 @@ class _Function:
         return self.call(*arguments)
 
     def __setstate__(self, _):
-        raise _Refused("the file would change the reader itself")
+        raise _Refused("the file tries to modify the reader")
 
 
 def _rebuild_tensor(storage, offset, shape, strides, *_) -> _Tensor:
@@ -126,11 +126,11 @@ _ALLOWED = {
 
 
 def _unpickle(file: io.BufferedIOBase) -> Any:
-    """The next pickle of a file; one that asks for more memory than it has opcodes is refused."""
+    """The next pickle in a file; refuses one whose memo indices exceed its number of opcodes, which would allocate memory."""
     start = file.tell()
     for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
         if opcode.name.endswith("PUT") and argument > count:
-            raise _Refused("a pickle with an impossible memo")
+            raise _Refused("the pickle has an impossible memo index")
     file.seek(start)
     return _Unpickler(file).load()
 
@@ -139,18 +139,18 @@ def _read_zip(archive: zipfile.ZipFile) -> Any:
     members = {member.filename: member for member in archive.infolist()}
     pickles = [name for name in members if name.endswith("/data.pkl") or name == "data.pkl"]
     if len(pickles) != 1:
-        raise _Refused("a zip archive without one data.pkl")
+        raise _Refused("the zip archive does not contain exactly one data.pkl")
     if members[pickles[0]].compress_type != zipfile.ZIP_STORED:
-        raise _Refused("a compressed data.pkl")
+        raise _Refused("data.pkl is compressed")
     folder = pickles[0].removesuffix("data.pkl")
     if folder + "byteorder" in members and archive.read(folder + "byteorder") != b"little":
-        raise _Refused("a file of a big-endian machine")
+        raise _Refused("the file is from a big-endian machine")
 
     def load(storage: _Storage) -> np.ndarray:
         member = members[f"{folder}data/{storage.key}"]
         dtype = np.dtype(_DTYPES[storage.dtype])
         if member.compress_type != zipfile.ZIP_STORED or member.file_size != storage.count * dtype.itemsize:
-            raise _Refused(f"storage {storage.key} has another size than it claims")
+            raise _Refused(f"storage {storage.key} does not have its declared size")
         return np.frombuffer(archive.read(member), dtype)
 
     content = _unpickle(io.BytesIO(archive.read(pickles[0])))
@@ -161,19 +161,19 @@ def _read_legacy(file: io.BufferedReader) -> Any:
     if _unpickle(file) != _LEGACY_MAGIC or _unpickle(file) != _LEGACY_PROTOCOL:
         raise _Refused("not a PyTorch file")
     if not _unpickle(file).get("little_endian", True):
-        raise _Refused("a file of a big-endian machine")
+        raise _Refused("the file is from a big-endian machine")
     content = _unpickle(file)
-    position = {}
+    positions = {}
     dtypes = {storage.key: np.dtype(_DTYPES[storage.dtype]) for storage in _storages_in(content, set())}
-    for key in _unpickle(file):  # after this list: for each key a count and the values
+    for key in _unpickle(file):  # then follow, for each key, a count and the values
         (count,) = struct.unpack("<q", file.read(8))
-        position[key] = file.tell(), count
+        positions[key] = file.tell(), count
         file.seek(count * dtypes[key].itemsize, io.SEEK_CUR)
 
     def load(storage: _Storage) -> np.ndarray:
-        start, count = position[storage.key]
+        start, count = positions[storage.key]
         if count != storage.count:
-            raise _Refused(f"storage {storage.key} has another size than it claims")
+            raise _Refused(f"storage {storage.key} does not have its declared size")
         file.seek(start)
         dtype = dtypes[storage.key]
         return np.frombuffer(file.read(count * dtype.itemsize), dtype, count)
@@ -192,46 +192,46 @@ def _storages_in(node: Any, seen: set[int]) -> list[_Storage]:
 
 
 class _Resolver:
-    """Puts an array in the place of each placeholder; arrays of one storage are copies, never views of one another.
+    """Replaces each `_Tensor` by an array; arrays of the same storage are independent copies.
 
-    What occurs many times is resolved once, by identity, and all arrays together may hold four times what the storages hold: a
-    small file can name one storage a million times.
+    A small file can refer to one storage a million times. So each object is resolved once, by identity, and all arrays together
+    may take at most four times the size of the storages.
     """
 
     def __init__(self, load: Callable[[_Storage], np.ndarray], storages: list[_Storage]):
         sizes = {storage.key: storage.count * np.dtype(_DTYPES[storage.dtype]).itemsize for storage in storages}
-        self.load, self.left, self.done = load, 4 * sum(sizes.values()), {}
+        self.load, self.bytes_left, self.resolved = load, 4 * sum(sizes.values()), {}
 
     def resolve(self, node: Any) -> Any:
-        """`node` with arrays."""
+        """Returns `node` with arrays in place of tensors."""
         if not isinstance(node, _Tensor | dict | list | tuple):
             return node
-        if id(node) not in self.done:
+        if id(node) not in self.resolved:
             if isinstance(node, _Tensor):
-                self.done[id(node)] = self._array(node)
+                self.resolved[id(node)] = self._array(node)
             elif isinstance(node, dict):
-                self.done[id(node)] = {key: self.resolve(value) for key, value in node.items()}
+                self.resolved[id(node)] = {key: self.resolve(value) for key, value in node.items()}
             else:
-                self.done[id(node)] = type(node)(self.resolve(value) for value in node)
-        return self.done[id(node)]
+                self.resolved[id(node)] = type(node)(self.resolve(value) for value in node)
+        return self.resolved[id(node)]
 
     def _array(self, tensor: _Tensor) -> np.ndarray:
         values = self.load(tensor.storage)
         if all(isinstance(n, int) and n >= 0 for n in tensor.shape):
-            self.left -= math.prod(tensor.shape) * values.itemsize
-        if self.left < 0:
-            raise _Refused("tensors far larger than what the file holds")
+            self.bytes_left -= math.prod(tensor.shape) * values.itemsize
+        if self.bytes_left < 0:
+            raise _Refused("the tensors are far larger than the data in the file")
         return _array(tensor, values)
 
 
 def _array(tensor: _Tensor, values: np.ndarray) -> np.ndarray:
     numbers = (tensor.offset, *tensor.shape, *tensor.strides)
     if len(tensor.shape) != len(tensor.strides) or any(not isinstance(n, int) or n < 0 for n in numbers):
-        raise _Refused("a tensor of impossible shape")
+        raise _Refused("a tensor has an impossible shape")
     last = tensor.offset + sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.strides, strict=True))
     size = math.prod(tensor.shape)
     if size and (last >= values.size or size > values.size):
-        raise _Refused("a tensor that reaches beyond its storage")
+        raise _Refused("a tensor extends beyond its storage")
     if not size:
         return np.zeros(tensor.shape, values.dtype)
     strides = [stride * values.itemsize for stride in tensor.strides]

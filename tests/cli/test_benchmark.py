@@ -62,4 +62,4 @@ def test_a_recorded_command_can_be_repeated_and_names_no_absolute_path():
 
 def test_a_missing_configuration_gets_one_line(capsys):
     assert run("benchmark", ["synthesis", "--config", "missing.json"]) == 2
-    assert capsys.readouterr().err == "error: missing.json: can't be read: No such file or directory\n"
+    assert capsys.readouterr().err == "error: missing.json: cannot be read: No such file or directory\n"

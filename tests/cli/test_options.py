@@ -11,7 +11,7 @@ V1 = str(packaged_config("config_v1"))
 
 @pytest.fixture
 def configuration(monkeypatch):
-    """configuration(*flags): what `train.py --config config_v1.json` with these flags would train."""
+    """configuration(*flags): the configuration that `train.py --config config_v1.json` trains with these flags."""
     trained = []
     monkeypatch.setattr("hifigan_jax.training.loop.train", lambda config, finetune_from: trained.append(config))
 
@@ -60,14 +60,14 @@ def test_paths_are_relative_to_the_working_folder(configuration):
         ("generator=hifi", "generator: input should be 'hifigan'"),
     ],
 )
-def test_a_wrong_setting_is_named_as_one(configuration, setting, problem):
+def test_a_wrong_setting_is_refused_by_name(configuration, setting, problem):
     with pytest.raises(UsageError) as caught:
         configuration("--set", setting)
     assert str(caught.value).startswith(f"--set {problem}")
 
 
 @pytest.mark.parametrize("text", ["seed", "=7", ""])
-def test_what_is_no_setting_is_refused(configuration, text, capsys):
+def test_a_malformed_setting_is_refused(configuration, text, capsys):
     with pytest.raises(SystemExit, match="2"):
         configuration("--set", text)
-    assert f"argument --set: KEY=VALUE, as in seed=7, not {text!r}" in capsys.readouterr().err
+    assert f"argument --set: should be KEY=VALUE, as in seed=7, not {text!r}" in capsys.readouterr().err

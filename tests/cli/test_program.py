@@ -1,4 +1,4 @@
-"""What all programs do, whatever their command."""
+"""Behavior that all programs share."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ signal.setitimer(signal.ITIMER_REAL, 0)
 """
 
 
-def test_a_signal_in_the_middle_of_a_product_harms_nothing():
-    """Without a stack for signals jaxlib 0.10 dies here of a corrupted heap."""
+def test_a_signal_during_a_matrix_product_is_harmless():
+    """Without a separate signal stack, jaxlib 0.10 corrupts its heap here and crashes."""
     result = subprocess.run([sys.executable, "-c", SIGNALS_IN_PRODUCTS], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

@@ -8,7 +8,7 @@ from hifigan_jax.config.flat import ConfigError
 from hifigan_jax.errors import UsageError
 
 V1 = json.loads(packaged_config("config_v1").read_text(encoding="utf-8"))
-# What runs once resolved their configuration to, beside V1's keys.
+# The keys that older runs' resolved configurations have in addition to V1's.
 OLDER = {
     "generator": "hifigan",
     "discriminators": ["mpd", "msd"],
@@ -55,35 +55,35 @@ def test_every_key_goes_to_its_section():
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in packaged_configs().glob("*.json")))
-def test_a_flat_configuration_and_back_is_the_same(name):
+def test_flat_configurations_round_trip(name):
     config = load_config(packaged_config(name))
     assert Config.from_flat(config.flat()) == config
     assert Config.from_flat(json.loads(config.to_json())) == config
     assert config.flat().keys() <= known_keys()
 
 
-def test_the_order_of_keys_means_nothing():
+def test_the_order_of_keys_has_no_effect():
     config = Config.from_flat(V1 | OLDER)
     backwards = Config.from_flat(dict(reversed((V1 | OLDER).items())))
     assert backwards == config
     assert model_differences(backwards, config, discriminators=True) == []
 
 
-def test_the_order_of_discriminators_makes_no_other_model():
+def test_the_order_of_discriminators_is_no_difference_between_models():
     configs = [Config.from_flat(V1 | {"discriminators": names}) for names in (["mpd", "msd"], ["msd", "mpd"])]
     assert model_differences(*configs, discriminators=True) == []
 
 
-def test_what_makes_another_model_is_told_with_both_values():
+def test_differences_between_models_show_both_values():
     config = Config.from_flat(V1)
     assert model_differences(config, config.replace({"seed": 7, "learning_rate": 0.1, "fmax_for_loss": 5000})) == []
     other = config.replace({"upsample_initial_channel": 256, "fmin": 20, "mpd_periods": [2, 3], "discriminators": ["mpd"]})
-    of_generator = ["upsample_initial_channel 512 there, 256 here", "fmin 0.0 there, 20.0 here"]
-    assert model_differences(config, other) == of_generator
+    in_generator = ["upsample_initial_channel is 512, expected 256", "fmin is 0.0, expected 20.0"]
+    assert model_differences(config, other) == in_generator
     assert model_differences(config, other, discriminators=True) == [
-        "discriminators ['mpd', 'msd'] there, ['mpd'] here",
-        *of_generator,
-        "mpd_periods (2, 3, 5, 7, 11) there, (2, 3) here",
+        "discriminators is ['mpd', 'msd'], expected ['mpd']",
+        *in_generator,
+        "mpd_periods is (2, 3, 5, 7, 11), expected (2, 3)",
     ]
 
 
@@ -100,11 +100,11 @@ def test_what_makes_another_model_is_told_with_both_values():
         ("upsample_rate", "upsample_rates"),
     ],
 )
-def test_what_was_meant_by_an_unknown_key_is_told(key, meant):
+def test_the_message_for_an_unknown_key_suggests_a_known_one(key, meant):
     assert problems(V1 | {key: 1}) == [f"unknown key {key!r}; did you mean {meant!r}?"]
 
 
-def test_every_hint_at_another_name_leads_to_a_key():
+def test_all_names_of_other_projects_map_to_known_keys():
     from hifigan_jax.config.flat import COMMON
     from hifigan_jax.models.registry import DISCRIMINATORS, GENERATORS
 
@@ -115,28 +115,28 @@ def test_every_hint_at_another_name_leads_to_a_key():
     assert all(name == name.lower() for name in foreign)
 
 
-def test_an_older_run_s_defaults_of_a_discriminator_it_does_not_have_decide_nothing():
+def test_default_values_of_unused_discriminators_are_ignored():
     config = Config.from_flat(V1 | OLDER | {"discriminators": ["msd"]})
     assert [*config.discriminators] == ["msd"]
     assert "mpd_periods" not in config.flat()
 
 
-def test_other_values_of_a_discriminator_that_is_not_chosen_are_refused():
+def test_other_values_of_unused_discriminators_are_rejected():
     assert problems(V1 | OLDER | {"discriminators": ["msd"], "mpd_periods": [2, 3]}) == [
-        "key 'mpd_periods' belongs to the discriminator 'mpd', which this configuration doesn't choose: remove it"
+        "key 'mpd_periods' belongs to the discriminator 'mpd', which this configuration does not use: remove it"
     ]
 
 
-def test_a_discriminator_is_chosen_once():
-    assert problems(V1 | {"discriminators": ["mpd", "msd", "mpd"]}) == ["discriminators: 'mpd' is named twice"]
+def test_a_discriminator_cannot_be_listed_twice():
+    assert problems(V1 | {"discriminators": ["mpd", "msd", "mpd"]}) == ["discriminators: 'mpd' is listed twice: remove one"]
 
 
-def test_problems_of_one_key_come_before_those_of_several_and_each_once():
+def test_problems_of_single_keys_come_first_and_each_only_once():
     content = V1 | {"win_size": 2048, "discriminator_channel_mult": 17, "sed": 1}
     unknown, value, together = problems(content)
     assert unknown == "unknown key 'sed'; did you mean 'seed'?"
     assert value == "discriminator_channel_mult: input should be less than or equal to 16, not 17"
-    assert together == "win_size 2048 is larger than n_fft 1024: make it at most n_fft"
+    assert together == "win_size 2048 is larger than n_fft 1024: lower win_size or raise n_fft"
 
 
 def test_a_replaced_value_is_validated():
@@ -144,7 +144,7 @@ def test_a_replaced_value_is_validated():
     assert config.replace({"mpd_periods": [2, 3]}).discriminators["mpd"].mpd_periods == (2, 3)
     assert config.replace({"mpd_periods": [2, 3]}).mel == config.mel
     for changes, problem in (
-        ({"hop_size": 128}, "upsample_rates multiply to 256, but hop_size is 128"),
+        ({"hop_size": 128}, "the product of upsample_rates is 256, but hop_size is 128"),
         ({"hop_sise": 128}, "unknown key 'hop_sise'; did you mean 'hop_size'?"),
         ({"seed": "7"}, "seed: "),
     ):

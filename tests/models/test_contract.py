@@ -1,7 +1,7 @@
-"""What every generator family promises, for each entry of GENERATORS and for a toy family that pads in other ways.
+"""The contract of generator families, checked for each entry of GENERATORS and for a toy family with other padding modes.
 
-Windows, streams, weights and configurations treat all families alike; a family that breaks a promise is wrong at the edges of
-utterances without a word. The last tests make sure that this file would notice.
+Packing, streaming, weights and configurations treat all families alike. A family that breaks the contract silently computes wrong
+audio at the edges of utterances. The last tests check that the tests here detect this.
 """
 
 import functools
@@ -14,20 +14,20 @@ import numpy as np
 import pytest
 
 from hifigan_jax.config import Config, load_config, packaged_configs
-from hifigan_jax.models.edges import WHOLE, Edges
+from hifigan_jax.models.edges import FULL_ROWS, Edges
 from hifigan_jax.models.family import GeneratorConfig
 from hifigan_jax.models.generator import Conditions, Stage, receptive_field, run_stages
-from hifigan_jax.models.layers import Conv, ConvTranspose, fold_norms
+from hifigan_jax.models.layers import WeightNormConv, WeightNormConvTranspose, fold_norms
 from hifigan_jax.models.registry import GENERATORS
 from hifigan_jax.synthesis import Vocoder
 from hifigan_jax.synthesis.packing import pack
 from hifigan_jax.training.setup import generator_of
 
-BARS = {"float32": 1e-5, "float64": 1e-9}
+TOLERANCES = {"float32": 1e-5, "float64": 1e-9}
 
 
 class Toy(nn.Module):
-    """One upsampling between two convolutions, which see their inputs replicated and reflected at the edges."""
+    """One upsampling layer between two convolutions, with replication and reflection padding."""
 
     num_mels: int
     folded: bool = False
@@ -36,11 +36,11 @@ class Toy(nn.Module):
     hop_size, tile_frames, shortest = 4, 1, 2
 
     def setup(self):
-        self.conv_pre = Conv(12, 5, padding=0, folded=self.folded)
-        self.ups = [ConvTranspose(12, 8, 4, folded=self.folded)]
-        self.conv_post = Conv(1, 9, padding=0, folded=self.folded)
+        self.conv_pre = WeightNormConv(12, 5, padding=0, folded=self.folded)
+        self.ups = [WeightNormConvTranspose(12, 8, 4, folded=self.folded)]
+        self.conv_post = WeightNormConv(1, 9, padding=0, folded=self.folded)
 
-    def __call__(self, conditions, edges=WHOLE):
+    def __call__(self, conditions, edges=FULL_ROWS):
         return run_stages(self.stages(), conditions, edges)
 
     def stages(self):
@@ -71,7 +71,7 @@ def narrow(config: Config) -> Config:
 
 
 PACKAGED = {path.stem: load_config(path) for path in sorted(packaged_configs().glob("*.json"))}
-CONFIGS = {  # one of each family
+CONFIGS = {  # one per family
     name: narrow(next(config for config in PACKAGED.values() if type(config.generator) is family))
     for name, family in GENERATORS.items()
 }
@@ -82,7 +82,7 @@ families = pytest.mark.parametrize("config", FAMILIES.values(), ids=FAMILIES)
 
 @functools.cache
 def _loud(name: str):
-    """A generator and parameters with drawn gains and biases whose audio has an rms of 0.05 and more."""
+    """A generator and parameters with random gains and biases. The audio has an rms of at least 0.05."""
     config = FAMILIES[name]
     generator = generator_of(config)
     params = jax.jit(generator.init)(jax.random.key(0), Conditions(jnp.zeros((1, 8, config.mel.num_mels))))["params"]
@@ -100,30 +100,30 @@ def loud(config):
 
 
 def lengths(generator, window: int) -> list[int]:
-    """From the shortest allowed to three windows; few different ones, as each compiles a program for the utterance alone."""
+    """From the minimum to three windows; few different lengths, as each one compiles a program for the utterance alone."""
     shortest = generator.shortest
     return [shortest, shortest + 1, window + 1, shortest, 3 * window, shortest + 1, window + 1]
 
 
 def mels(config, frames, dtype):
-    """Mels of so many frames, no two alike."""
+    """Random mels with these numbers of frames."""
     draws = np.random.RandomState(0)
     return [draws.normal(-3, 2, (n, config.mel.num_mels)).astype(dtype) for n in frames]
 
 
 @functools.cache
 def program(generator):
-    """One jitted function for a generator: equal shapes are compiled once."""
+    """One jitted function per generator: each shape is compiled once."""
     return jax.jit(lambda params, mel: generator.apply({"params": params}, Conditions(mel)))
 
 
 def alone(generator, params, mel):
-    """The audio of one utterance that nothing is near."""
+    """The audio of one utterance alone."""
     return np.asarray(program(generator)(params, jnp.asarray(mel)[None])[0])
 
 
 def packed(generator, params, mels, size: int, context: int) -> list[np.ndarray]:
-    """The utterances' audio by windows of `size` frames, all of which one program computes."""
+    """The utterances' audio from windows of `size` frames, all computed by one program."""
     gap = max(context, 2 * (generator.shortest - 1), 1)
     rows, placed, offset = [], [], 0
     for number, mel in enumerate(mels):
@@ -132,8 +132,8 @@ def packed(generator, params, mels, size: int, context: int) -> list[np.ndarray]
             if span.offset == 0:
                 rows.append((np.zeros((size, mel.shape[1]), mel.dtype), np.zeros(size, bool)))
             inputs, inside = rows[-1]
-            there = slice(span.offset, span.offset + span.stop - span.start)
-            inputs[there], inside[there] = mel[span.start : span.stop], True
+            target = slice(span.offset, span.offset + span.stop - span.start)
+            inputs[target], inside[target] = mel[span.start : span.stop], True
             placed.append((number, len(rows) - 1, span))
     windowed = jax.jit(lambda params, mel, inside: generator.apply({"params": params}, Conditions(mel), Edges(inside)))
     windows = [np.asarray(windowed(params, inputs[None], inside[None])[0]) for inputs, inside in rows]
@@ -148,27 +148,27 @@ def packed(generator, params, mels, size: int, context: int) -> list[np.ndarray]
 
 
 def worst_packed(config, dtype, short_of_context=0) -> float:
-    """The largest difference between an utterance among others and the utterance alone."""
+    """The largest difference between packed utterances and the same utterances alone."""
     with jax.enable_x64(dtype == "float64"):
         generator, params = loud(config)
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params)
         window = 2 * generator.receptive_field + 17
-        given = mels(config, lengths(generator, window), dtype)
-        together = packed(generator, params, given, window, generator.receptive_field - short_of_context)
-        expected = [alone(generator, params, mel) for mel in given]
-    assert all(audio.dtype == dtype for audio in together)
+        utterances = mels(config, lengths(generator, window), dtype)
+        ours = packed(generator, params, utterances, window, generator.receptive_field - short_of_context)
+        expected = [alone(generator, params, mel) for mel in utterances]
+    assert all(audio.dtype == dtype for audio in ours)
     assert np.sqrt(np.mean(np.square(np.concatenate(expected)))) >= 0.05
-    return max(np.abs(ours - whole).max() for ours, whole in zip(together, expected, strict=True))
+    return max(np.abs(one - other).max() for one, other in zip(ours, expected, strict=True))
 
 
-@pytest.mark.parametrize("dtype", BARS)
+@pytest.mark.parametrize("dtype", TOLERANCES)
 @families
-def test_an_utterance_in_a_window_is_what_it_is_alone(config, dtype):
-    assert worst_packed(config, dtype) <= BARS[dtype]
+def test_packed_utterances_equal_the_utterances_alone(config, dtype):
+    assert worst_packed(config, dtype) <= TOLERANCES[dtype]
 
 
 @families
-def test_folded_weights_give_the_same(config):
+def test_folded_weights_give_the_same_audio(config):
     generator, params = loud(config)
     mel = jnp.asarray(mels(config, [9], "float32")[0])[None]
     folded = generator_of(config).clone(folded=True)
@@ -180,52 +180,52 @@ def test_folded_weights_give_the_same(config):
 
 
 @families
-def test_the_receptive_field_is_what_moves_the_audio_and_no_frame_less(config):
+def test_the_receptive_field_is_exact(config):
     generator, params = loud(config)
     field = generator.receptive_field
     (mel,) = mels(config, [2 * field + 9], "float32")
     changed = mel.copy()
     changed[field + 4] += 3
-    moved = (alone(generator, params, changed) != alone(generator, params, mel)).reshape(-1, generator.hop_size).any(axis=1)
-    reached = np.flatnonzero(moved)
+    differs = (alone(generator, params, changed) != alone(generator, params, mel)).reshape(-1, generator.hop_size).any(axis=1)
+    reached = np.flatnonzero(differs)
     assert reached.min() >= 4
     assert reached.max() <= 2 * field + 4
-    assert reached.min() == 4 or reached.max() == 2 * field + 4, "a smaller one would do"
+    assert reached.min() == 4 or reached.max() == 2 * field + 4, "the receptive field is too large"
 
 
 @families
-def test_a_stream_is_what_the_whole_mel_gives(config):
+def test_streamed_audio_equals_that_of_the_complete_mel(config):
     generator, params = loud(config)
     if not hasattr(generator, "stages"):
-        return  # refused, which tests/synthesis/test_streaming.py sees
+        return  # rejected: see tests/synthesis/test_streaming.py
     vocoder = Vocoder(config, params)
     for frames in (1, generator.shortest, 40):
         mel = mels(config, [frames], "float32")[0].T
-        whole = vocoder.decode(mel)
+        expected = vocoder.decode(mel)
         for chunk in (1, 5, 64):
             pieces = list(vocoder.stream(mel[:, start : start + chunk] for start in range(0, frames, chunk)))
-            np.testing.assert_allclose(np.concatenate(pieces), whole, atol=1e-5)
+            np.testing.assert_allclose(np.concatenate(pieces), expected, atol=1e-5)
 
 
 @families
-def test_a_vocoder_takes_all_lengths_with_one_program(config):
+def test_a_vocoder_computes_all_lengths_with_one_program(config):
     generator, params = loud(config)
     vocoder = Vocoder(config, params)
-    given = mels(config, [*range(1, 9), 700, 3], "float32")
-    audio = dict(vocoder.synthesize((i, vocoder.utterance_of_mel(mel)) for i, mel in enumerate(given)))
-    assert [audio[i].size for i in range(len(given))] == [len(mel) * generator.hop_size for mel in given]
+    utterances = mels(config, [*range(1, 9), 700, 3], "float32")
+    audio = dict(vocoder.synthesize((i, vocoder.utterance_of_mel(mel)) for i, mel in enumerate(utterances)))
+    assert [audio[i].size for i in range(len(utterances))] == [len(mel) * generator.hop_size for mel in utterances]
     assert sum(program._cache_size() for program in vocoder._programs.values()) == 1
 
 
 @families
-def test_what_is_too_short_to_pad_is_continued_by_silence_and_cut(config):
+def test_utterances_that_are_too_short_to_pad_are_extended_with_silence_and_cut(config):
     generator, params = loud(config)
     vocoder = Vocoder(config, params)
     for frames in range(1, generator.shortest):
         (mel,) = mels(config, [frames], "float32")
         silent = np.full((generator.shortest - frames, config.mel.num_mels), config.mel.convention.silence, np.float32)
-        whole = alone(generator, params, np.concatenate([mel, silent]))
-        np.testing.assert_allclose(vocoder.decode(mel.T), whole[: frames * generator.hop_size], atol=1e-5)
+        extended = alone(generator, params, np.concatenate([mel, silent]))
+        np.testing.assert_allclose(vocoder.decode(mel.T), extended[: frames * generator.hop_size], atol=1e-5)
     samples = np.random.RandomState(0).normal(0, 0.1, config.mel.padding + config.mel.hop_size).astype(np.float32)
     (audio,) = (audio for _, audio in vocoder.synthesize([(0, vocoder.utterance_of_audio(samples))]))
     np.testing.assert_allclose(audio, vocoder.decode(vocoder.mel(samples)), atol=1e-4)
@@ -237,14 +237,14 @@ def test_every_parameter_has_a_finite_gradient(config):
     mel = jnp.asarray(mels(config, [12], "float32")[0])[None]
     silence = jnp.full_like(mel, config.mel.convention.silence)
     gradient = jax.jit(jax.grad(lambda params, mel: jnp.sum(generator.apply({"params": params}, Conditions(mel)) ** 2)))
-    for given in (mel, silence):
-        for path, leaf in jax.tree.leaves_with_path(gradient(params, given)):
+    for one in (mel, silence):
+        for path, leaf in jax.tree.leaves_with_path(gradient(params, one)):
             assert np.isfinite(leaf).all(), path
             assert np.abs(leaf).max() > 0, path
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_weights_go_to_pytorch_and_back(config):
+def test_weights_round_trip_through_pytorch(config):
     _, params = loud(config)
     state_dict = config.generator.state_dict_of(jax.device_get(params))
     assert all(isinstance(value, np.ndarray) for value in state_dict.values())
@@ -254,7 +254,7 @@ def test_weights_go_to_pytorch_and_back(config):
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_a_configuration_goes_to_json_and_back(config):
+def test_configurations_round_trip_through_json(config):
     content = config.flat()
     assert Config.from_flat(content) == config
     assert Config.from_flat(dict(reversed(content.items()))) == config
@@ -264,44 +264,44 @@ def test_every_family_has_a_configuration_here():
     assert {type(config.generator) for config in CONFIGS.values()} == set(GENERATORS.values())
 
 
-# --- this file would notice ---
+# --- the tests above detect errors ---
 
 
 def modes(config) -> set[str]:
-    """How a family pads."""
+    """The padding modes of a family."""
     generator, params = loud(config)
     seen = set()
     pad = Edges.pad
 
-    def watched(edges, x, before, after, mode):
+    def recorded(edges, x, before, after, mode):
         seen.add(mode)
         return pad(edges, x, before, after, mode)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Edges, "pad", watched)
+        patch.setattr(Edges, "pad", recorded)
         mel = jnp.zeros((1, 8, config.mel.num_mels))
         jax.eval_shape(lambda: generator.apply({"params": params}, Conditions(mel)))
     return seen
 
 
-def test_all_ways_of_padding_are_among_the_families():
-    assert set().union(*map(modes, FAMILIES.values())) == {"reflect", "replicate"}  # convolutions pad by zeros themselves
+def test_the_families_cover_all_padding_modes():
+    assert set().union(*map(modes, FAMILIES.values())) == {"reflect", "replicate"}  # convolutions pad with zeros themselves
 
 
 @families
-def test_zeros_instead_of_another_padding_are_noticed(config, monkeypatch):
-    otherwise, pad = bool(modes(config)), Edges.pad
+def test_zeros_instead_of_another_padding_are_detected(config, monkeypatch):
+    affected, pad = bool(modes(config)), Edges.pad
 
-    def by_zeros(edges, x, before, after, mode):
+    def zero_padding(edges, x, before, after, mode):
         return pad(edges, x, before, after, mode if edges.inside is None else "zero")
 
-    monkeypatch.setattr(Edges, "pad", by_zeros)
-    assert (worst_packed(config, "float32") > 10 * BARS["float32"]) == otherwise
+    monkeypatch.setattr(Edges, "pad", zero_padding)
+    assert (worst_packed(config, "float32") > 10 * TOLERANCES["float32"]) == affected
 
 
 @families
-def test_a_context_that_is_a_frame_short_is_noticed(config):
-    assert worst_packed(config, "float64", short_of_context=1) > 10 * BARS["float64"]
+def test_a_context_that_is_one_frame_too_short_is_detected(config):
+    assert worst_packed(config, "float64", short_of_context=1) > 10 * TOLERANCES["float64"]
 
 
 def test_hop_sizes_are_products_of_strides():

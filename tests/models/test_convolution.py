@@ -26,7 +26,7 @@ def definition(x, kernel, stride=1, padding=0, dilation=1, groups=1):
 
 
 def transposed_definition(x, kernel, stride):
-    """Every input sample spreads its kernel over the output; then the padding is cut off."""
+    """Adds the kernel times each input sample to the output, then cuts off the padding."""
     x, kernel = np.asarray(x, np.float64), np.asarray(kernel, np.float64)
     taps, _, channels = kernel.shape
     length = x.shape[1]
@@ -75,7 +75,7 @@ def test_conv1d_equals_its_definition(case):
     np.testing.assert_allclose(conv1d(x, kernel, **options), expected, atol=1e-5 * np.abs(expected).max())
 
 
-def test_float64_equals_its_definition_to_float64(case, float64):
+def test_float64_equals_the_definition_in_float64_precision(case, float64):
     x, kernel, options = case
     y = conv1d(jnp.asarray(x, jnp.float64), jnp.asarray(kernel, jnp.float64), **options)
     assert y.dtype == jnp.float64
@@ -83,13 +83,13 @@ def test_float64_equals_its_definition_to_float64(case, float64):
 
 
 def assert_close(tree, expected, tolerance):
-    """All arrays agree within this share of the largest value of each."""
+    """All arrays agree within `tolerance` times their largest value."""
     for one, other in zip(jax.tree.leaves(tree), jax.tree.leaves(expected), strict=True):
         one, other = (np.asarray(array, np.float64) for array in (one, other))
         np.testing.assert_allclose(one, other, atol=tolerance * np.abs(other).max(), rtol=0)
 
 
-def test_every_form_has_the_gradients_of_xla_s_own(case):
+def test_gradients_of_all_forms_equal_those_of_xla(case):
     x, kernel, options = case
 
     def gradients(conv):
@@ -104,7 +104,7 @@ each_small = pytest.mark.parametrize("case", SMALL.values(), ids=SMALL.keys(), i
 
 
 @each_small
-def test_derivatives_of_any_order_and_mode_are_those_of_xla_s_own(case, float64):
+def test_derivatives_of_any_order_and_mode_equal_those_of_xla(case, float64):
     x, kernel, options = case
     operands = x.astype(jnp.float64), kernel.astype(jnp.float64)
 
@@ -122,7 +122,7 @@ def test_derivatives_of_any_order_and_mode_are_those_of_xla_s_own(case, float64)
 
 @each_small
 @pytest.mark.parametrize("axes", [(1, None), (None, 2), (0, 3)], ids=["inputs", "kernels", "both"])
-def test_vmapped_convolutions_and_gradients_are_those_of_each_example(case, axes, normal):
+def test_vmapped_convolutions_and_gradients_equal_those_of_each_example(case, axes, normal):
     x, kernel, options = case
 
     def both(x, kernel):
@@ -137,7 +137,7 @@ def test_vmapped_convolutions_and_gradients_are_those_of_each_example(case, axes
 
 @each_small
 def test_under_shard_map_the_gradient_of_a_shared_kernel_is_summed_over_devices(case):
-    """With check_vma, jax does it; without, it is the caller's to do."""
+    """With check_vma, jax sums; without it, the caller has to."""
     x, kernel, options = case
     mesh = AbstractMesh((2,), ("data",), axis_types=(AxisType.Auto,))
 
@@ -151,17 +151,17 @@ def test_under_shard_map_the_gradient_of_a_shared_kernel_is_summed_over_devices(
 
 
 @each_small
-def test_under_shard_map_every_form_compiles_and_is_itself(case):
+def test_all_forms_compile_under_shard_map_with_the_same_gradients(case):
     x, kernel, options = case
     mesh = jax.make_mesh((1,), ("data",), (AxisType.Auto,), devices=jax.devices()[:1])
 
     def loss(conv, x, kernel):
         return jnp.sum(jnp.sin(conv(x, kernel, **options)))
 
-    rows, whole = PartitionSpec("data"), PartitionSpec()
+    rows, replicated = PartitionSpec("data"), PartitionSpec()
     ours, expected = (jax.grad(partial(loss, conv), argnums=(0, 1)) for conv in (conv1d, convolution_xla.conv1d))
     for check in (True, False):
-        sharded = jax.shard_map(ours, mesh=mesh, in_specs=(rows, whole), out_specs=(rows, whole), check_vma=check)
+        sharded = jax.shard_map(ours, mesh=mesh, in_specs=(rows, replicated), out_specs=(rows, replicated), check_vma=check)
         assert_close(jax.jit(sharded)(x, kernel), expected(x, kernel), 1e-5)
 
 
@@ -176,7 +176,7 @@ def test_rematerialized_gradients_are_the_same(case):
 
 
 @each_small
-def test_bfloat16_stays_bfloat16_and_is_rounded_to_it(case):
+def test_results_in_bfloat16_are_those_of_the_definition_after_rounding(case):
     x, kernel, options = case
     x, kernel = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
     y, pull_back = jax.vjp(partial(conv1d, **options), x, kernel)
@@ -184,7 +184,7 @@ def test_bfloat16_stays_bfloat16_and_is_rounded_to_it(case):
     assert_close(y, definition(x, kernel, **options), 1e-2)
 
 
-def test_types_are_promoted_and_channels_that_do_not_fit_are_an_error(normal):
+def test_dtypes_are_promoted_and_mismatched_channels_are_an_error(normal):
     x, kernel = normal(1, 9, 4), normal(3, 4, 4).astype(jnp.bfloat16)
     np.testing.assert_array_equal(conv1d(x, kernel), conv1d(x, kernel.astype(jnp.float32)))
     for channels, groups in ((5, 1), (2, 3)):
@@ -198,19 +198,19 @@ def lowered(case, platform):
 
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
-def test_accelerators_have_xla_s_own_convolution(case, platform):
+def test_accelerators_use_xla_s_own_convolution(case, platform):
     text = lowered(case, platform)
     assert text.count("stablehlo.convolution") == 1
     assert "stablehlo.dot_general" not in text
 
 
 @pytest.mark.parametrize("case", [CASES[name] for name in CASES if name.startswith("long")], indirect=True)
-def test_on_cpus_long_convolutions_are_convolutions_over_tiles(case):
+def test_cpus_compute_long_convolutions_as_convolutions_over_tiles(case):
     assert lowered(case, "cpu").count("stablehlo.convolution") == 8
 
 
 @pytest.mark.parametrize("case", [CASES[name] for name in CASES if name.startswith("few_products")], indirect=True)
-def test_on_cpus_layers_that_gain_by_few_products_have_no_convolution(case):
+def test_cpus_compute_layers_with_few_products_without_convolutions(case):
     assert "stablehlo.convolution" not in lowered(case, "cpu")
 
 

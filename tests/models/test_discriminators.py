@@ -9,7 +9,7 @@ from hifigan_jax.models.discriminators.scale.discriminator import average_pool
 from hifigan_jax.training.setup import discriminator_of
 
 
-def test_parameter_counts_are_the_reference_s():
+def test_parameter_counts_equal_the_reference_s():
     discriminator = discriminator_of(load_config(packaged_config("config_v1")))
     params = jax.eval_shape(discriminator.init, jax.random.key(0), jnp.zeros((1, 8192)))["params"]
     count = {family: 0 for family in ("mpd", "msd")}
@@ -27,7 +27,7 @@ def test_there_are_54_feature_maps_and_8_scores():
     assert all(features[-1].shape == score.shape for features, score in zip(output.features, output.scores, strict=True))
 
 
-def test_mpd_has_the_configuration_s_periods():
+def test_mpd_has_the_periods_of_the_configuration():
     config = load_config(packaged_config("config_v1"), {"discriminators": ["mpd"], "mpd_periods": [4, 9]})
     variables = jax.eval_shape(discriminator_of(config).init, jax.random.key(0), jnp.zeros((1, 8192)))
     (output,) = jax.eval_shape(discriminator_of(config).apply, variables, jnp.zeros((2, 8192)))
@@ -35,25 +35,25 @@ def test_mpd_has_the_configuration_s_periods():
 
 
 @pytest.mark.parametrize("length", [8, 9, 4097])
-def test_average_pool_counts_the_zeros_at_the_edges(length, normal):
+def test_average_pool_includes_the_zeros_at_the_edges(length, normal):
     audio = normal(2, length)
     padded = np.pad(np.asarray(audio), ((0, 0), (2, 2)))
     expected = [padded[:, 2 * i : 2 * i + 4].mean(axis=1) for i in range(length // 2 + 1)]
     np.testing.assert_allclose(average_pool(audio), np.stack(expected, axis=1), atol=1e-6)
 
 
-def test_a_whole_number_of_periods_is_not_padded(normal):
+def test_only_incomplete_periods_are_padded(normal):
     part = PeriodDiscriminator(3, 1 / 32)
     audio = normal(2, 300)
     params = part.init(jax.random.key(0), audio)
-    whole, _ = part.apply(params, audio)
-    cut, _ = part.apply(params, audio[:, :298])  # padded with 298 -> 300 by the two samples before the last, mirrored
-    mirrored = jnp.concatenate([audio[:, :298], audio[:, 296:297], audio[:, 295:296]], axis=1)
-    assert whole.shape[1] == part.apply(params, mirrored)[0].shape[1]
-    np.testing.assert_allclose(cut, part.apply(params, mirrored)[0], atol=1e-7)
+    full, _ = part.apply(params, audio)
+    cut, _ = part.apply(params, audio[:, :298])  # padded to 300 by reflection of the two samples before the last
+    reflected = jnp.concatenate([audio[:, :298], audio[:, 296:297], audio[:, 295:296]], axis=1)
+    assert full.shape[1] == part.apply(params, reflected)[0].shape[1]
+    np.testing.assert_allclose(cut, part.apply(params, reflected)[0], atol=1e-7)
 
 
-def test_several_batches_are_discriminated_as_each_alone(normal, one_scale):
+def test_joint_outputs_for_several_batches_equal_those_of_separate_calls(normal, one_scale):
     config = load_config(packaged_config("config_v1"), {"discriminator_channel_mult": 0.125, "mpd_periods": [2, 3]})
     discriminator = discriminator_of(config)
     real, fake = normal(2, 2, 2048)
@@ -65,6 +65,6 @@ def test_several_batches_are_discriminated_as_each_alone(normal, one_scale):
 
     together, final = discriminate(variables, real, fake)
     (on_real,), updated = discriminate(variables, real)
-    (on_fake,), apart = discriminate(variables | updated, fake)
+    (on_fake,), separate = discriminate(variables | updated, fake)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), together, (on_real, on_fake))
-    jax.tree.map(np.testing.assert_array_equal, final, apart)
+    jax.tree.map(np.testing.assert_array_equal, final, separate)

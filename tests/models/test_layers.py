@@ -5,12 +5,12 @@ import pytest
 from flax import errors
 
 from hifigan_jax.models.convolution import conv1d
-from hifigan_jax.models.layers import Conv, ConvTranspose, SpectralConv, fold_norms, weight_norm
+from hifigan_jax.models.layers import SpectralNormConv, WeightNormConv, WeightNormConvTranspose, fold_norms, weight_norm
 
 
-def test_weight_norm_equals_the_plain_kernel_at_start(normal):
+def test_weight_norm_initially_equals_the_plain_kernel(normal):
     x = normal(1, 20, 6)
-    layer = Conv(8, 5)
+    layer = WeightNormConv(8, 5)
     params = layer.init(jax.random.key(0), x)["params"]
     plain = conv1d(x, params["v"], padding=2) + params["bias"][None, None]
     np.testing.assert_allclose(layer.apply({"params": params}, x), plain, atol=1e-6)
@@ -23,12 +23,12 @@ def test_weight_norm_by_hand():
 
 
 def test_transposed_convolutions_are_normed_per_input_channel():
-    params = ConvTranspose(4, 8, 4).init(jax.random.key(0), jnp.zeros((1, 3, 6)))["params"]
+    params = WeightNormConvTranspose(4, 8, 4).init(jax.random.key(0), jnp.zeros((1, 3, 6)))["params"]
     assert params["g"].shape == (6,)
 
 
-@pytest.mark.parametrize(("layer", "fan_in"), [(Conv(64, 7), 7 * 10), (ConvTranspose(64, 8, 4), 8 * 64)])
-def test_initial_kernels_fill_torch_s_interval(layer, fan_in):
+@pytest.mark.parametrize(("layer", "fan_in"), [(WeightNormConv(64, 7), 7 * 10), (WeightNormConvTranspose(64, 8, 4), 8 * 64)])
+def test_initial_kernels_cover_torch_s_interval(layer, fan_in):
     params = layer.init(jax.random.key(0), jnp.zeros((1, 9, 10)))["params"]
     for leaf in (params["v"], params["bias"]):
         assert 0.9 / np.sqrt(fan_in) < np.abs(leaf).max() <= 1 / np.sqrt(fan_in)
@@ -37,8 +37,8 @@ def test_initial_kernels_fill_torch_s_interval(layer, fan_in):
 def test_folded_layers_equal_unfolded_ones(normal, rng):
     x = normal(2, 11, 6)
     for name, layer, folded in (
-        ("conv_pre", Conv(8, 5), Conv(8, 5, folded=True)),
-        ("ups_0", ConvTranspose(8, 8, 4), ConvTranspose(8, 8, 4, folded=True)),
+        ("conv_pre", WeightNormConv(8, 5), WeightNormConv(8, 5, folded=True)),
+        ("ups_0", WeightNormConvTranspose(8, 8, 4), WeightNormConvTranspose(8, 8, 4, folded=True)),
     ):
         params = layer.init(jax.random.key(0), x)["params"]
         params["g"] = params["g"] * jnp.asarray(rng.uniform(0.5, 2, params["g"].shape), jnp.float32)
@@ -48,15 +48,15 @@ def test_folded_layers_equal_unfolded_ones(normal, rng):
         np.testing.assert_allclose(folded.apply({"params": plain}, x), expected, atol=1e-6)
 
 
-def test_unfolded_parameters_in_a_folded_layer_fail_loudly():
+def test_unfolded_parameters_in_a_folded_layer_are_an_error():
     x = jnp.zeros((1, 9, 6))
-    params = Conv(8, 5).init(jax.random.key(0), x)["params"]
+    params = WeightNormConv(8, 5).init(jax.random.key(0), x)["params"]
     with pytest.raises(errors.ScopeParamNotFoundError):
-        Conv(8, 5, folded=True).apply({"params": params}, x)
+        WeightNormConv(8, 5, folded=True).apply({"params": params}, x)
 
 
 def spectral(normal):
-    layer = SpectralConv(8, 5)
+    layer = SpectralNormConv(8, 5)
     x = normal(4, 30, 6)
     return layer, x, layer.init(jax.random.key(0), x)
 
@@ -71,13 +71,13 @@ def test_power_iteration_finds_the_largest_singular_value(normal):
     np.testing.assert_allclose(y, conv1d(x, kernel, padding=2) / sigma + bias[None, None], atol=1e-5)
 
 
-def test_two_passes_in_one_batch_equal_two_batches(normal):
+def test_two_power_iterations_in_one_batch_equal_two_batches(normal):
     layer, x, variables = spectral(normal)
     together, final = layer.apply(variables, x, 2, mutable=["spectral"])
     first, updated = layer.apply(variables, x[:2], mutable=["spectral"])
-    second, apart = layer.apply(variables | updated, x[2:], mutable=["spectral"])
+    second, separate = layer.apply(variables | updated, x[2:], mutable=["spectral"])
     np.testing.assert_allclose(together, np.concatenate([first, second]), atol=1e-6)
-    jax.tree.map(np.testing.assert_array_equal, final, apart)
+    jax.tree.map(np.testing.assert_array_equal, final, separate)
     assert np.abs(first - layer.apply(variables, x[:2])).max() > 1e-3  # the iteration matters
 
 

@@ -13,9 +13,9 @@ from hifigan_jax.training.setup import discriminator_of
 
 
 def numbered(*shape):
-    """Entry [i, j, k] is ijk + 1: each tells where it comes from."""
-    places = enumerate(np.indices(shape)[::-1])
-    return 1 + sum(index * 10**place for place, index in places).astype(np.float32)
+    """Entry [i, j, k] is ijk + 1 in decimal digits, so that every entry identifies its position."""
+    digits = enumerate(np.indices(shape)[::-1])
+    return 1 + sum(index * 10**digit for digit, index in digits).astype(np.float32)
 
 
 # A generator with one upsampling and one block: names and shapes [out, in, k], transposed [in, out, k].
@@ -82,17 +82,17 @@ def test_parameters_are_contiguous_and_keep_their_dtype(dtype):
         assert leaf.flags.c_contiguous
 
 
-def test_both_spellings_of_weight_norm_are_one():
+def test_both_spellings_of_weight_norm_give_the_same_parameters():
     newer = with_weight_norm(v="parametrizations.weight.original1", g="parametrizations.weight.original0")
     assert_equal(generator_params(newer), generator_params(with_weight_norm()))
 
 
-def test_removed_weight_norm_is_put_back():
+def test_removed_weight_norm_is_restored():
     params = generator_params(without_weight_norm())
     for name, leaf in flat(generator_params(with_weight_norm())).items():
         if not name.endswith("/g"):
             np.testing.assert_array_equal(flat(params)[name], leaf)
-    # The norm runs over all axes but the first of torch's: per output channel, and per input channel where transposed.
+    # One norm per entry of torch's first axis: output channels, or input channels of transposed convolutions.
     for ours, theirs in (("conv_pre", "conv_pre"), ("ups_0", "ups.0")):
         norms = [np.linalg.norm(numbered(*KERNELS[theirs])[channel].astype(np.float64)) for channel in range(4)]
         np.testing.assert_allclose(params[ours]["g"], norms, rtol=1e-6)
@@ -111,7 +111,7 @@ def test_a_channel_of_zeros_survives_without_weight_norm():
     np.testing.assert_allclose(folded["ups_0"]["kernel"], state["ups.0.weight"].transpose(2, 0, 1), rtol=1e-6)
 
 
-def test_a_prefix_of_distributed_training_is_taken_off():
+def test_the_prefix_of_distributed_training_is_removed():
     prefixed = {f"module.{name}": value for name, value in with_weight_norm().items()}
     assert_equal(generator_params(prefixed), generator_params(with_weight_norm()))
 
@@ -127,13 +127,13 @@ def replaced(**changes):
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        ({}, "no HiFi-GAN generator"),
-        ([], "no state_dict"),
-        (None, "no state_dict"),
-        ({"conv_pre.bias": [1.0]}, "no state_dict"),
-        ({"generator": with_weight_norm()}, "no state_dict"),
-        (without("conv_pre"), "no HiFi-GAN generator"),
-        (without("conv_post"), "no HiFi-GAN generator"),
+        ({}, "not a HiFi-GAN generator"),
+        ([], "not a state_dict"),
+        (None, "not a state_dict"),
+        ({"conv_pre.bias": [1.0]}, "not a state_dict"),
+        ({"generator": with_weight_norm()}, "not a state_dict"),
+        (without("conv_pre"), "not a HiFi-GAN generator"),
+        (without("conv_post"), "not a HiFi-GAN generator"),
         (without("ups.0.bias"), "layer ups_0 is incomplete"),
         (without("conv_pre.weight_g"), "layer conv_pre is incomplete"),
         (without("resblocks.0.convs1.1.weight_v"), "layer convs1_1 is incomplete"),
@@ -144,15 +144,14 @@ def replaced(**changes):
         (replaced(conv_pre__weight_v=numbered(4, 3, 7, 2)), "conv_pre"),
         (replaced(ups__0__weight_v=np.array(3, np.float32)), "ups"),
         (replaced(conv_pre__bias__bias=numbered(4)), "conv_pre"),
-        (with_weight_norm() | {0: numbered(4)}, ""),
+        (with_weight_norm() | {0: numbered(4)}, "not a state_dict"),
         (with_weight_norm() | {"a\nb": numbered(4)}, "unknown tensor name"),
     ],
 )
-def test_what_is_no_generator_is_refused_in_one_line(state, words):
+def test_a_state_dict_of_another_model_is_refused(state, words):
     with pytest.raises(CheckpointError) as caught:
         generator_params(state)
     assert words in str(caught.value)
-    assert len(str(caught.value).splitlines()) == 1
 
 
 # --- discriminators -------------------------------------------------------------------------------------------------------------
@@ -192,7 +191,7 @@ def test_discriminator_names_and_axes_by_hand():
     np.testing.assert_array_equal(params["mpd_0/convs_1/g"], [1, 1001, 2001, 3001])
 
 
-def test_the_singular_vector_v_changes_its_order_with_the_kernel():
+def test_the_singular_vector_v_is_reordered_like_the_kernel():
     spectral = discriminator_variables(MPD, MSD)["spectral"]["msd_0"]["convs_2"]
     np.testing.assert_array_equal(spectral["u"], [1, 2, 3, 4])
     assert spectral["v"].shape == (5, 3)
@@ -202,13 +201,13 @@ def test_the_singular_vector_v_changes_its_order_with_the_kernel():
     np.testing.assert_allclose(np.einsum("kio,ki->o", kernel, spectral["v"]), theirs, rtol=1e-6)
 
 
-def test_a_prefix_changes_nothing_for_discriminators():
+def test_the_prefix_is_also_removed_from_discriminators():
     prefixed = [{f"module.{name}": value for name, value in state.items()} for state in (MPD, MSD)]
     assert_equal(discriminator_variables(*prefixed), discriminator_variables(MPD, MSD))
 
 
 def reference_state(family):
-    """Shapes of the reference's full discriminators, made from its source by hand."""
+    """A state_dict with the shapes of the reference's full discriminators, from its source by hand."""
     widths = {"mpd": [1, 32, 128, 512, 1024, 1024, 1], "msd": [1, 128, 128, 256, 512, 1024, 1024, 1024, 1]}[family]
     taps = {"mpd": [5, 5, 5, 5, 5, 3], "msd": [15, 41, 41, 41, 41, 41, 5, 3]}[family]
     groups = {"mpd": [1] * 6, "msd": [1, 4, 16, 16, 16, 16, 1, 1]}[family]
@@ -216,18 +215,18 @@ def reference_state(family):
     for number in range(5 if family == "mpd" else 3):
         for layer, (inputs, outputs, k, g) in enumerate(zip(widths, widths[1:], taps, groups, strict=False)):
             name = f"discriminators.{number}." + ("conv_post" if layer == len(taps) - 1 else f"convs.{layer}")
-            ends, shape = ((1,) if family == "mpd" else ()), (outputs, inputs // g, k)
-            kernel = np.broadcast_to(np.float32(1), shape + ends)
+            last_axis, shape = ((1,) if family == "mpd" else ()), (outputs, inputs // g, k)
+            kernel = np.broadcast_to(np.float32(1), shape + last_axis)
             state[f"{name}.bias"] = np.zeros(outputs, np.float32)
             if family == "msd" and number == 0:
                 state |= {f"{name}.weight_orig": kernel, f"{name}.weight_u": np.zeros(outputs, np.float32)}
                 state[f"{name}.weight_v"] = np.zeros(inputs // g * k, np.float32)
             else:
-                state |= {f"{name}.weight_v": kernel, f"{name}.weight_g": np.ones((outputs, 1, 1, *ends), np.float32)}
+                state |= {f"{name}.weight_v": kernel, f"{name}.weight_g": np.ones((outputs, 1, 1, *last_axis), np.float32)}
     return state
 
 
-def test_the_reference_s_discriminators_fit_ours():
+def test_the_reference_s_discriminators_have_our_shapes():
     variables = discriminator_variables(reference_state("mpd"), reference_state("msd"))
     discriminator = discriminator_of(load_config(packaged_config("config_v1")))
     expected = jax.eval_shape(discriminator.init, jax.random.key(0), np.zeros((1, 8192), np.float32))

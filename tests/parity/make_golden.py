@@ -1,4 +1,4 @@
-"""Keeps the reference's arrays for where there is no torch: python tests/parity/make_golden.py (needs the extra `parity`)."""
+"""Stores the reference's arrays for tests without torch: python tests/parity/make_golden.py (needs the extra `parity`)."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The reference authors' own weights, on mels of real speech, against the reference in torch."""
+"""The weights of the reference's authors on mels of real speech, compared with the reference in torch."""
 
 import importlib.util
 import os
@@ -15,7 +15,7 @@ from hifigan_jax.weights.pretrained import PRETRAINED
 
 pytestmark = pytest.mark.parity
 
-# Official V2 weights are not on PyPI: put them anywhere and name their folder.
+# The official V2 weights are not on PyPI: set this variable to the folder that contains them.
 ELSEWHERE = Path(os.environ.get("HIFIGAN_JAX_TEST_WEIGHTS", Path(__file__).parents[3] / "shared" / "weights"))
 
 
@@ -32,7 +32,7 @@ def official(name: str) -> Path:
 
 
 @pytest.mark.parametrize(("name", "config"), [("universal_v1", "v1"), ("ljspeech_v1", "v1"), ("v2", "v2")])
-def test_official_weights_speak_as_in_torch(name, config, tmp_path):
+def test_official_weights_give_the_audio_of_torch(name, config, tmp_path):
     torch = pytest.importorskip("torch")
     import peer
 
@@ -45,7 +45,7 @@ def test_official_weights_speak_as_in_torch(name, config, tmp_path):
         mel = log_mel(cases.speech(clip, 5 * settings.mel.sampling_rate))
         theirs = peer.audio(settings, {key: value.numpy() for key, value in state_dict.items()}, mel[None])[0]
         ours = vocoder.decode(mel.T)
-        assert np.abs(theirs).max() > 0.1  # it speaks
+        assert np.abs(theirs).max() > 0.1  # not silent
         assert np.abs(ours - theirs).max() <= 1e-4
         steps = np.abs(as_int16(ours) - as_int16(theirs))
         assert (steps <= 1).mean() >= 0.999
@@ -62,7 +62,7 @@ def _saved(config, folder):
 
 
 @pytest.mark.parametrize("name", ["universal_v1", "v2"])
-def test_a_file_without_a_config_is_recognized_by_its_shapes(name, tmp_path):
+def test_a_file_without_a_configuration_is_recognized_by_its_shapes(name, tmp_path):
     pytest.importorskip("torch")
     alone = tmp_path / "generator.pth"
     alone.symlink_to(official(name))

@@ -1,4 +1,4 @@
-"""Ours against the reference: against its arrays as they were kept, and against the reference itself where torch is installed."""
+"""Comparison with the reference: with its stored arrays, and with the reference itself if torch is installed."""
 
 import ctypes
 import sys
@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 
-@pytest.fixture(scope="module", params=cases.CASES)  # so that both tests of a case share its arrays and then let go of them
+@pytest.fixture(scope="module", params=cases.CASES)  # both tests of a case share its arrays, which are then freed
 def case(request):
     case = cases.CASES[request.param]
     ours = {key: np.asarray(array) for key, array in case.ours().items()}
     if sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)  # gigabytes of freed buffers, before the reference needs its own
+        ctypes.CDLL(None).malloc_trim(0)  # returns gigabytes of freed buffers before the reference allocates its own
     return request.param, case, ours
 
 
-def test_ours_equals_the_kept_arrays_of_the_reference(case):
+def test_results_equal_the_stored_arrays_of_the_reference(case):
     name, case, ours = case
     with np.load(cases.GOLDEN / f"{name}.npz") as kept:
         excerpts = cases.excerpts(ours)
@@ -27,7 +27,7 @@ def test_ours_equals_the_kept_arrays_of_the_reference(case):
 
 
 @pytest.mark.parity
-def test_ours_equals_the_reference(case):
+def test_results_equal_the_reference(case):
     pytest.importorskip("torch")
     _, case, ours = case
     theirs = case.reference()

@@ -1,4 +1,4 @@
-"""A few training steps of V3 with the full discriminators in float64, small enough for a test: batch 1, 2,048 samples."""
+"""A few training steps of V3 with full-size discriminators in float64, on a batch of one segment of 2,048 samples."""
 
 import functools
 
@@ -19,7 +19,7 @@ TERMS = ("discriminator", "generator", "adversarial", "feature_matching", "mel")
 
 
 def weights(dtype: str) -> list[cases.Arrays]:
-    """State_dicts of the generator, MPD and MSD."""
+    """The state_dicts of the generator, MPD and MSD."""
     return [cases.weights_of(model, dtype) for model in ("v3", "mpd", "msd")]
 
 
@@ -44,7 +44,7 @@ def start(dtype: str) -> TrainState:
 
 @functools.lru_cache(maxsize=1)
 def compiled_step(dtype: str):
-    """The training step (state, audio) -> (state, loss terms), for numpy arrays. In float64 with jax_enable_x64 only."""
+    """The training step (state, audio) -> (state, loss terms), for numpy arrays. float64 needs jax_enable_x64."""
     step = train_step(CONFIG, 1000, mesh_over(CONFIG, jax.devices()[:1]))
     compiled = step.lower(start(dtype), Batch(batches(dtype)[0], None)).compile()
 

@@ -1,4 +1,4 @@
-"""Weights for comparisons: any state_dict, filled the same way on every machine and without torch."""
+"""Weights for comparisons: any state_dict, with the same random values on every machine, without torch."""
 
 import zlib
 
@@ -6,9 +6,9 @@ import numpy as np
 
 
 def filled(shapes: dict[str, tuple[int, ...]], large_biases: bool = False) -> dict[str, np.ndarray]:
-    """float64 values for each name, of the size that torch's initialisation has, gains and singular vectors included.
+    """Random float64 values for each name, including gains and singular vectors, at the scale of torch's initialization.
 
-    Large biases, of 0.5 to 1 with either sign, keep most of a layer's values away from the kink of the leaky ReLU.
+    Large biases (0.5 to 1, of both signs) keep most activations away from the kink of the leaky ReLU.
     """
     values = {name: _values(name, tuple(shape), shapes) for name, shape in shapes.items()}
     if large_biases:

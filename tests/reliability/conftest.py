@@ -1,4 +1,4 @@
-"""One tiny generator for all tests of this folder, and the configurations of it."""
+"""One tiny generator for all tests in this folder, with its configurations."""
 
 import inputs
 import numpy as np
@@ -16,7 +16,7 @@ def tensors() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def tiny(tensors, tmp_path_factory):
-    """The tiny generator as a file of the reference, with its configuration beside it. Not to be changed."""
+    """The tiny generator as a file of the reference, next to its configuration. Read-only."""
     folder = tmp_path_factory.mktemp("tiny")
     write_torch_file(folder / "tiny.pth", {"generator": tensors})
     inputs.write_json(folder / "config.json", inputs.GENERATOR)
@@ -37,11 +37,11 @@ def mel() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def speech(vocoder, mel) -> np.ndarray:
-    """What the tiny generator makes of the mel."""
+    """The audio that the tiny generator synthesizes from the mel."""
     return vocoder.decode(mel)
 
 
 @pytest.fixture(scope="session")
 def quick(tmp_path_factory):
-    """A configuration that trains the tiny generator, without paths. Not to be changed."""
+    """A configuration that trains the tiny generator, without paths. Read-only."""
     return inputs.write_json(tmp_path_factory.mktemp("quick") / "quick.json", inputs.TRAINING)

@@ -1,4 +1,4 @@
-"""Files as other people make them: odd recordings, a tiny generator in PyTorch's layout, configurations of either."""
+"""Files as other programs write them: unusual recordings, a tiny generator in PyTorch's format, their configurations."""
 
 import io
 import json
@@ -14,7 +14,7 @@ import soundfile
 SAMPLES = pathlib.Path(__file__).parents[2] / "samples"
 RATE = 22050
 
-# The smallest of the reference's structures, of V3's frames
+# The reference's structure at minimal size, with the mel of V3
 GENERATOR = {
     "resblock": "2",
     "upsample_rates": [8, 8, 4],
@@ -43,7 +43,7 @@ TRAINING = GENERATOR | {
     "validation_interval": 1000,
     "checkpoint_interval": 1000,
 }
-# One recording to validate on and three batches an epoch; of other numbers, a step is another program
+# One validation recording and three batches per epoch; other numbers would compile another training step
 RUN = [f"{letter}.wav" for letter in "abcdefg"]
 
 
@@ -55,7 +55,7 @@ def write_json(path: pathlib.Path, content: dict, encoding: str = "utf-8") -> pa
 
 
 def generator_tensors(config: dict, seed: int = 0) -> dict[str, np.ndarray]:
-    """The state_dict of a random generator of a configuration with resblock "2", loud enough for any difference to show."""
+    """The state_dict of a random generator with resblock "2", loud enough to make differences visible."""
     rng = np.random.default_rng(seed)
     tensors: dict[str, np.ndarray] = {}
 
@@ -80,7 +80,7 @@ def generator_tensors(config: dict, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def repacked(path: pathlib.Path, change: Callable[[str, bytes], bytes]) -> None:
-    """Writes the parts of a PyTorch file anew, each as `change(name, content)` makes it."""
+    """Rewrites a PyTorch file with each member replaced by `change(name, content)`."""
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w") as archive:
@@ -94,12 +94,12 @@ def sample(number: int = 5) -> np.ndarray:
 
 
 def second(number: int = 5) -> np.ndarray:
-    """A second of it, all speech, int16 [T]."""
+    """A second of continuous speech from it, int16 [T]."""
     return sample(number)[8000 : 8000 + RATE]
 
 
 def record(folder: pathlib.Path, *names: str, **options: Any) -> None:
-    """Writes a recording of a second under each of these names below `folder`, from another of the samples each time."""
+    """Writes a recording of one second, each from another sample, under each of these names in `folder`."""
     for number, name in enumerate(names):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,10 +110,10 @@ def record(folder: pathlib.Path, *names: str, **options: Any) -> None:
 
 
 class Odd(NamedTuple):
-    """How a file is made of int16 samples [T], and the float samples that it holds, of its bytes and of what it was made from."""
+    """A function from int16 samples [T] to a file, and one from the file and those samples to the float samples in it."""
 
     content: Callable[[np.ndarray], bytes]
-    heard: Callable[[bytes, np.ndarray], np.ndarray] = lambda _, samples: samples / 32768
+    decoded: Callable[[bytes, np.ndarray], np.ndarray] = lambda _, samples: samples / 32768
 
 
 def _chunk(name: bytes, content: bytes, claimed: int | None = None, pad: bool = True) -> bytes:
@@ -174,7 +174,7 @@ _INFO = b"INFOISFT" + struct.pack("<I", 6) + b"Lavf\0\0"
 _ODD_INFO = b"INFOICMT" + struct.pack("<I", 3) + b"abc"
 _ID3 = b"ID3\x03\0\0\0\0\0\x0a" + bytes(10)
 
-# Recordings that any player plays
+# Recordings that every audio player can play
 ODD = {
     "pcm16.wav": Odd(lambda s: _wav(_format(), _data(s))),
     "pcm8.wav": Odd(lambda s: _wav(_format(bits=8), _data(((s >> 8) + 128).astype(np.uint8))), lambda _, s: (s >> 8) / 128),
@@ -199,11 +199,11 @@ ODD = {
     "wrong_byte_rate.wav": Odd(lambda s: _wav(_format(bytes_a_second=0), _data(s))),
     "riff_size_0.wav": Odd(lambda s: _wav(_format(), _data(s), claimed=0)),
     "riff_size_8.wav": Odd(lambda s: _wav(_format(), _data(s), claimed=8)),
-    # Sizes of writers to a pipe, which can't go back to put the right ones in
+    # Sizes from programs that write to a pipe and cannot go back to correct the header
     "sizes_ffffffff.wav": Odd(lambda s: _wav(_format(), _data(s, 0xFFFFFFFF), claimed=0xFFFFFFFF)),
     "data_size_ffffffff.wav": Odd(lambda s: _wav(_format(), _data(s, 0xFFFFFFFF))),
     "sizes_7fffffff.wav": Odd(lambda s: _wav(_format(), _data(s, 0x7FFFFFFF - 36), claimed=0x7FFFFFFF)),
-    # A recorder that was never stopped
+    # A recording that was never stopped
     "sizes_0.wav": Odd(lambda s: _wav(_format(), _data(s, 0), claimed=0)),
     "data_size_0.wav": Odd(lambda s: _wav(_format(), _data(s, 0))),
     "cut_in_a_sample.wav": Odd(lambda s: _wav(_format(), _data(s))[:-1], lambda _, s: s[:-1] / 32768),
@@ -229,13 +229,13 @@ ODD = {
 }
 OPUS = _coded("OGG", "OPUS", 48000)
 
-# What no player agrees on
+# Audio players disagree on these
 ODD_CHUNK_WITHOUT_PADDING = Odd(lambda s: _wav(_format(), _chunk(b"LIST", _ODD_INFO, pad=False), _data(s)))
 RATE_0 = Odd(lambda s: _wav(_format(rate=0), _data(s)))
 
 
 def write_odd(folder: pathlib.Path, *names: str, number: int = 5) -> None:
-    """Writes these of the odd files into `folder`."""
+    """Writes the unusual files of these names into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         (folder / name).write_bytes(ODD[name].content(second(number)))

@@ -1,4 +1,4 @@
-"""What the tests of this folder use of the package beside its Python interface: the programs, the corpus, the exceptions."""
+"""Helpers of the tests in this folder: running the programs, loading a corpus, the exceptions."""
 
 import contextlib
 import gc
@@ -15,7 +15,7 @@ import pytest
 from hifigan_jax.config import load_config
 from hifigan_jax.errors import HifiganError  # noqa: F401, for the tests
 
-NOT_RAISED = pytest.fail.Exception  # what pytest.raises ends with where nothing was raised
+NOT_RAISED = pytest.fail.Exception  # raised by pytest.raises if nothing was raised
 
 
 class Outcome(NamedTuple):
@@ -23,39 +23,39 @@ class Outcome(NamedTuple):
 
     code: int
     printed: list[str]
-    said: list[str]
+    messages: list[str]
 
     def about(self, name: str) -> list[str]:
-        """The lines of stderr that name a file."""
-        return [line for line in self.said if name in line]
+        """The lines of stderr that contain `name`."""
+        return [line for line in self.messages if name in line]
 
 
 class _Stream(io.TextIOWrapper):
-    """A terminal in memory; `hear` is called with all that is written."""
+    """A terminal in memory; calls `on_write` with each text written."""
 
-    def __init__(self, encoding: str, errors: str, hear: Callable[[str], None]):
+    def __init__(self, encoding: str, errors: str, on_write: Callable[[str], None]):
         super().__init__(io.BytesIO(), encoding, errors, newline="\n", write_through=True)
-        self._hear = hear
+        self._on_write = on_write
 
     def write(self, text: str) -> int:
         written = super().write(text)
-        self._hear(text)
+        self._on_write(text)
         return written
 
     def lines(self) -> list[str]:
         return self.buffer.getvalue().decode(self.encoding, "replace").splitlines()
 
 
-def run(command: str, *, encoding: str = "utf-8", hear: Callable[[str], None] = lambda _: None, **flags) -> Outcome:
-    """Runs a program on a terminal of this encoding; what it doesn't catch is raised here."""
+def run(command: str, *, encoding: str = "utf-8", on_print: Callable[[str], None] = lambda _: None, **flags) -> Outcome:
+    """Runs a program on a terminal with this encoding; raises what the program does not catch."""
     from hifigan_jax.cli import run as run_program
 
-    logging.getLogger("hifigan_jax").handlers.clear()  # one of an earlier run writes elsewhere
+    logging.getLogger("hifigan_jax").handlers.clear()  # a handler of an earlier run writes to another stream
     arguments = [text for flag, value in flags.items() for text in (f"--{flag}", str(value))]
-    out, err = _Stream(encoding, "strict", hear), _Stream(encoding, "backslashreplace", lambda _: None)  # as Python's own
+    out, err = _Stream(encoding, "strict", on_print), _Stream(encoding, "backslashreplace", lambda _: None)  # as in Python
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run_program(command, arguments)
-    if command == "train" and code:  # a run that ends with an error leaves its files to the end of the process
+    if command == "train" and code:  # a failed run leaves files open until the process ends
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             gc.collect()
@@ -78,16 +78,16 @@ def losses(run: pathlib.Path) -> list[float]:
     return [row["training/gen_loss_total"] for row in rows if "training/gen_loss_total" in row]
 
 
-class Taken(NamedTuple):
-    """The recordings of a run, each with its mel's path or None, and what was said of the others."""
+class Recordings(NamedTuple):
+    """The recordings of a run, each with the path of its mel or None, and the log messages."""
 
     training: dict[str, str | None]
     validation: dict[str, str | None]
-    said: list[str]
+    messages: list[str]
 
     @property
     def all(self) -> dict[str, str | None]:
-        """Those to train on and those to validate on."""
+        """The training and the validation recordings."""
         return self.training | self.validation
 
     @property
@@ -96,17 +96,17 @@ class Taken(NamedTuple):
         return sorted(pathlib.Path(path).name for path in self.all)
 
     def about(self, name: str) -> list[str]:
-        """The messages that name a file."""
-        return [line for line in self.said if name in line]
+        """The messages that contain `name`."""
+        return [line for line in self.messages if name in line]
 
 
-def corpus(config: pathlib.Path, index: pathlib.Path, **overrides) -> Taken:
-    """What a run of this configuration would be trained on. Raises as the package does."""
+def corpus(config: pathlib.Path, index: pathlib.Path, **overrides) -> Recordings:
+    """The recordings that a run of this configuration would use. Raises the exceptions of the package."""
     from hifigan_jax.recordings import load_corpus
 
-    said: list[str] = []
+    messages: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: said.append(record.getMessage())
+    handler.emit = lambda record: messages.append(record.getMessage())
     logger = logging.getLogger("hifigan_jax")
     logger.addHandler(handler)
     try:
@@ -114,4 +114,4 @@ def corpus(config: pathlib.Path, index: pathlib.Path, **overrides) -> Taken:
     finally:
         logger.removeHandler(handler)
     parts = ({one.path: one.mel_path for one in part} for part in (found.training, found.validation))
-    return Taken(*parts, said)
+    return Recordings(*parts, messages)

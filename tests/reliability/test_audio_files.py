@@ -1,4 +1,4 @@
-"""Recordings as other people's programs write them: spoken as what they hold, or named in one line while the rest is spoken."""
+"""Recordings of other programs: each is resynthesized from its samples, or named in one line without stopping the others."""
 
 import pathlib
 import shutil
@@ -18,8 +18,8 @@ class Folder(NamedTuple):
     inputs: pathlib.Path
     outputs: pathlib.Path
 
-    def spoken(self, name):
-        """What became of a recording, int16 as int; FileNotFoundError, with what was said of it, if nothing did."""
+    def generated(self, name):
+        """The output for a recording, int16 as int; FileNotFoundError, with the messages about it, if there is none."""
         path = self.outputs / f"{name.partition('.')[0]}_generated.wav"
         if not path.is_file():
             raise FileNotFoundError("".join(self.outcome.about(name)))
@@ -27,13 +27,13 @@ class Folder(NamedTuple):
 
 
 SIZE_0 = pytest.mark.xfail(strict=True, raises=FileNotFoundError, reason="a data size of 0 is taken for no samples")
-NO_MIX_WARNING = pytest.mark.xfail(strict=True, raises=AssertionError, reason="channels that cancel out are mixed to silence")
-CUT_UNSAID = pytest.mark.xfail(strict=True, raises=AssertionError, reason="only training says that a file was cut short")
+SILENT_MIX = pytest.mark.xfail(strict=True, raises=AssertionError, reason="channels that cancel out are mixed to silence")
+TRUNCATION_UNREPORTED = pytest.mark.xfail(strict=True, raises=AssertionError, reason="only training reports truncated files")
 
 
-def spoken_as(vocoder, heard):
-    """What infer.py should write for these samples, int16."""
-    return np.clip(vocoder.decode(vocoder.mel(heard.astype(np.float32))) * 32768, -32768, 32767).astype(np.int16)
+def expected_audio(vocoder, samples):
+    """The int16 output of infer.py expected for these samples."""
+    return np.clip(vocoder.decode(vocoder.mel(samples.astype(np.float32))) * 32768, -32768, 32767).astype(np.int16)
 
 
 # --- odd containers, infer ------------------------------------------------------------------------------------------------------
@@ -41,7 +41,7 @@ def spoken_as(vocoder, heard):
 
 @pytest.fixture(scope="module")
 def odd(tiny, tmp_path_factory):
-    """All odd files, spoken."""
+    """All unusual files after infer.py."""
     folder = tmp_path_factory.mktemp("odd")
     write_odd(folder / "in", *ODD)
     (folder / "in" / "opus.opus").write_bytes(OPUS(np.resize(second(), 48000)))
@@ -55,25 +55,25 @@ SIZES_0 = ("sizes_0.wav", "data_size_0.wav")
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[SIZE_0] if name in SIZES_0 else []) for name in ODD])
-def test_an_odd_file_is_spoken_as_what_it_holds(name, odd, vocoder):
-    heard = ODD[name].heard((odd.inputs / name).read_bytes(), second())
-    expected, spoken = spoken_as(vocoder, heard), odd.spoken(name)
-    assert spoken.size == expected.size == heard.size // 256 * 256
-    assert np.abs(spoken - expected).mean() < 1
+def test_an_odd_file_is_resynthesized_from_its_samples(name, odd, vocoder):
+    samples = ODD[name].decoded((odd.inputs / name).read_bytes(), second())
+    expected, generated = expected_audio(vocoder, samples), odd.generated(name)
+    assert generated.size == expected.size == samples.size // 256 * 256
+    assert np.abs(generated - expected).mean() < 1
 
 
-def test_opus_is_resampled_and_spoken(odd):
-    assert odd.spoken("opus.opus").size == RATE // 256 * 256
+def test_opus_is_resampled_and_resynthesized(odd):
+    assert odd.generated("opus.opus").size == RATE // 256 * 256
     assert odd.outcome.about("opus.opus: resampled from 48000 to 22050 Hz")
 
 
-def test_an_odd_chunk_without_padding_is_spoken_or_named(odd, vocoder):
+def test_an_odd_chunk_without_padding_is_resynthesized_or_named(odd, vocoder):
     try:
-        spoken = odd.spoken("odd_chunk_without_padding.wav")
+        generated = odd.generated("odd_chunk_without_padding.wav")
     except FileNotFoundError:
         assert len(odd.outcome.about("odd_chunk_without_padding.wav")) == 1
     else:
-        assert np.abs(spoken - spoken_as(vocoder, second() / 32768)).mean() < 1
+        assert np.abs(generated - expected_audio(vocoder, second() / 32768)).mean() < 1
 
 
 def test_a_rate_of_0_is_named(odd):
@@ -84,28 +84,28 @@ def test_a_rate_of_0_is_named(odd):
 
 @pytest.mark.parametrize("name", SIZES_0)
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="a data size of 0 is taken for no samples")
-def test_44_kb_behind_a_size_of_0_are_not_no_samples(name, odd):
-    assert not any("holds no samples" in line for line in odd.outcome.about(name))
+def test_44_kb_of_data_with_a_declared_size_of_0_are_not_reported_as_empty(name, odd):
+    assert not any("contains no samples" in line for line in odd.outcome.about(name))
 
 
-@CUT_UNSAID
-def test_infer_says_that_a_file_was_cut_short(odd):
+@TRUNCATION_UNREPORTED
+def test_infer_reports_a_truncated_file(odd):
     assert odd.outcome.about("cut_in_half.wav")
 
 
-def test_infer_has_nothing_to_say_of_the_sizes_of_a_pipe(odd):
+def test_infer_accepts_the_sizes_of_a_pipe_without_a_message(odd):
     assert not any(odd.outcome.about(name) for name in ODD if "fffffff" in name)
 
 
 # --- odd containers, training ---------------------------------------------------------------------------------------------------
 
 
-GOOD = ("a0.wav", "a1.flac", "a2.flac")  # the first by name is held out
+GOOD = ("a0.wav", "a1.flac", "a2.flac")  # the first by name is held out for validation
 
 
 @pytest.fixture
 def taken(quick, tmp_path):
-    """taken(name): what training takes of a folder of good recordings and this one."""
+    """taken(name): the recordings that training uses from a folder of good recordings and this one."""
 
     def taken(name):
         record(tmp_path / "in", *GOOD)
@@ -119,7 +119,7 @@ PIPE = pytest.mark.xfail(strict=True, raises=AssertionError, reason="the sizes o
 
 
 @pytest.mark.parametrize("name", ["riff_size_0.wav", *(pytest.param(name, marks=PIPE) for name in ODD if "fffffff" in name)])
-def test_training_has_nothing_to_say_of_the_sizes_of_a_pipe(name, taken):
+def test_training_accepts_the_sizes_of_a_pipe_without_a_message(name, taken):
     found = taken(name)
     assert name in found.names
     assert not found.about(name)
@@ -127,38 +127,38 @@ def test_training_has_nothing_to_say_of_the_sizes_of_a_pipe(name, taken):
 
 @pytest.mark.parametrize("name", SIZES_0)
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="a data size of 0 is taken for no samples")
-def test_training_takes_a_recording_that_was_never_stopped(name, taken):
+def test_training_uses_a_recording_that_was_never_stopped(name, taken):
     assert name in taken(name).names
 
 
-def test_training_says_that_a_file_was_cut_short(taken):
+def test_training_reports_a_truncated_file(taken):
     found = taken("cut_in_half.wav")
     assert "cut_in_half.wav" in found.names
-    assert "cut short" in "".join(found.about("cut_in_half.wav"))
+    assert "truncated" in "".join(found.about("cut_in_half.wav"))
 
 
 @pytest.mark.parametrize("name", ["a_mp3.mp3", "mp3_named.wav", "vorbis.ogg", "ogg_named.wav", "gsm.wav", "mp3_in.wav"])
-def test_training_takes_a_lossy_file_or_names_it(name, taken):
+def test_training_uses_a_lossy_file_or_names_it(name, taken):
     found = taken(name)
     assert name in found.names or found.about(name)
     assert set(GOOD) <= set(found.names)
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="GSM passes the inspection, and can't be read in parts")
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="GSM passes the inspection, but segments cannot be read")
 def test_gsm_in_wav_does_not_end_a_run(quick, tmp_path):
     record(tmp_path / "in", *RUN[:5])
     write_odd(tmp_path / "in", "gsm.wav")
     shutil.copy(tmp_path / "in" / "gsm.wav", tmp_path / "in" / "phone.wav")
     outcome = train(config=quick, input_wavs_dir=tmp_path / "in", checkpoint_path=tmp_path / "run", max_steps=3)
-    assert outcome.code == 0, outcome.said
+    assert outcome.code == 0, outcome.messages
     assert len(losses(tmp_path / "run")) >= 3
 
 
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="libsndfile decodes other samples after a seek in MP3")
-def test_mp3_in_wav_is_trained_on_as_it_is_heard_or_left_out(quick, tmp_path):
+def test_mp3_in_wav_is_decoded_correctly_in_training_or_left_out(quick, tmp_path):
     (tmp_path / "coded").mkdir()
     (tmp_path / "decoded").mkdir()
-    for number, name in enumerate(RUN):  # tones that rise: hardly a place in them where a seek does no harm
+    for number, name in enumerate(RUN):  # rising tones: a wrong seek changes the samples almost everywhere
         rising = np.sin(np.cumsum(np.linspace(0.01, 1 + number / 10, RATE))) * 20000
         (tmp_path / "coded" / name).write_bytes(ODD["mp3_in.wav"].content(rising.astype(np.int16)))
         soundfile.write(tmp_path / "decoded" / name, soundfile.read(tmp_path / "coded" / name)[0], RATE, subtype="FLOAT")
@@ -167,7 +167,7 @@ def test_mp3_in_wav_is_trained_on_as_it_is_heard_or_left_out(quick, tmp_path):
     if outcome.code == 3:
         assert all(outcome.about(name) for name in RUN)
         return
-    assert outcome.code == 0, outcome.said
+    assert outcome.code == 0, outcome.messages
     assert train(**options, input_wavs_dir=tmp_path / "decoded", checkpoint_path=tmp_path / "run").code == 0
     assert losses(tmp_path / "run_coded") == pytest.approx(losses(tmp_path / "run"), rel=1e-4)
 
@@ -181,7 +181,7 @@ def _loud(peak):
 
 
 EDGES = {
-    "whole": lambda: sample() / 32768,
+    "complete": lambda: sample() / 32768,
     "silence": lambda: np.zeros(RATE),
     "385_samples": lambda: sample()[9000:9385] / 32768,
     "511_samples": lambda: sample()[9000:9511] / 32768,
@@ -201,7 +201,7 @@ RATES[192000] = lambda: np.repeat(second(), 8)
 
 @pytest.fixture(scope="module")
 def edges(tiny, tmp_path_factory):
-    """Recordings at the edge of what can be spoken, spoken."""
+    """Recordings at the limits of what can be synthesized, after infer.py."""
     folder = tmp_path_factory.mktemp("edges")
     (folder / "in").mkdir()
     for name, samples in (EDGES | TOO_LOUD).items():
@@ -215,21 +215,22 @@ def edges(tiny, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", EDGES)
-def test_an_edge_case_is_spoken(name, edges, vocoder):
-    heard = EDGES[name]()
-    expected, spoken = spoken_as(vocoder, heard if heard.ndim == 1 else heard.mean(axis=1)), edges.spoken(f"{name}.wav")
-    assert spoken.size == expected.size
-    if name != "channels_cancel_out":  # whatever is taken in its place
-        assert np.abs(spoken - expected).mean() < 1
+def test_an_edge_case_is_resynthesized(name, edges, vocoder):
+    samples = EDGES[name]()
+    expected = expected_audio(vocoder, samples if samples.ndim == 1 else samples.mean(axis=1))
+    generated = edges.generated(f"{name}.wav")
+    assert generated.size == expected.size
+    if name != "channels_cancel_out":  # whose replacement is not specified
+        assert np.abs(generated - expected).mean() < 1
 
 
-@NO_MIX_WARNING
-def test_channels_that_cancel_out_are_not_mixed_to_silence_without_a_word(edges):
+@SILENT_MIX
+def test_channels_that_cancel_out_are_reported(edges):
     assert edges.outcome.about("channels_cancel_out.wav")
 
 
 @pytest.mark.parametrize("name", [*TOO_SHORT, *TOO_LOUD])
-def test_what_can_t_be_spoken_is_named_in_one_line(name, edges):
+def test_a_recording_that_is_too_short_or_too_loud_is_named_in_one_line(name, edges):
     assert edges.outcome.code == 3
     assert len(edges.outcome.about(f"/{name}.wav: ")) == 1
     assert not (edges.outputs / f"{name}_generated.wav").exists()
@@ -238,5 +239,5 @@ def test_what_can_t_be_spoken_is_named_in_one_line(name, edges):
 @pytest.mark.parametrize("rate", RATES)
 def test_any_rate_is_resampled_with_a_notice(rate, edges):
     seconds = soundfile.info(edges.inputs / f"rate_{rate}.wav").duration
-    assert abs(edges.spoken(f"rate_{rate}.wav").size - seconds * RATE) <= 256
+    assert abs(edges.generated(f"rate_{rate}.wav").size - seconds * RATE) <= 256
     assert edges.outcome.about(f"rate_{rate}.wav: resampled from {rate} to 22050 Hz")

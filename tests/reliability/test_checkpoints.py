@@ -1,4 +1,4 @@
-"""Generators as other projects save them, and what lies beside them: what holds the same tensors speaks the same."""
+"""Generators in the formats of other projects, and files next to them: equal tensors give equal audio."""
 
 import itertools
 import pickle
@@ -55,16 +55,16 @@ ENVELOPES = {
     "conv_post_without_bias": lambda t: {"generator": {name: tensor for name, tensor in t.items() if name != "conv_post.bias"}},
 }
 READ_TODAY = ("the_reference", "bare", "ddp", "parametrized", "norm_removed", "model_g")
-UNREAD = pytest.mark.xfail(strict=True, raises=HifiganError, reason="of envelopes, only generator, model_g and none are known")
+UNREAD = pytest.mark.xfail(strict=True, raises=HifiganError, reason="only generator, model_g and bare state_dicts are known")
 
 SCALARS = pytest.mark.xfail(
-    strict=True, raises=HifiganError, reason="a numpy scalar beside the tensors is refused as foreign code"
+    strict=True, raises=HifiganError, reason="a numpy scalar next to the tensors is refused as foreign code"
 )
 
 
 @pytest.fixture
 def saved(tmp_path):
-    """saved(content): the path of a file of it, with the tiny generator's configuration beside it."""
+    """saved(content): the path of a file with this content, next to the tiny generator's configuration."""
 
     def saved(content):
         write_json(tmp_path / "config.json", GENERATOR)
@@ -75,12 +75,12 @@ def saved(tmp_path):
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in READ_TODAY else [UNREAD]) for name in ENVELOPES])
-def test_the_same_tensors_speak_the_same(name, saved, tensors, mel, speech):
-    spoken = Vocoder.from_pretrained(saved(ENVELOPES[name](tensors))).decode(mel)
-    np.testing.assert_allclose(spoken, speech, rtol=0, atol=1e-5 if name == "norm_removed" else 0)
+def test_equal_tensors_give_equal_audio(name, saved, tensors, mel, speech):
+    audio = Vocoder.from_pretrained(saved(ENVELOPES[name](tensors))).decode(mel)
+    np.testing.assert_allclose(audio, speech, rtol=0, atol=1e-5 if name == "norm_removed" else 0)
 
 
-def test_half_precision_speaks_as_its_tensors_do(saved, tensors, mel):
+def test_half_precision_weights_give_the_audio_of_their_rounded_values(saved, tensors, mel):
     path = saved({"generator": tensors})
 
     def halved(name, content):
@@ -89,9 +89,9 @@ def test_half_precision_speaks_as_its_tensors_do(saved, tensors, mel):
         return np.frombuffer(content, np.float32).astype(np.float16).tobytes() if name.startswith("data/") else content
 
     repacked(path, halved)
-    spoken = Vocoder.from_pretrained(path).decode(mel)
+    audio = Vocoder.from_pretrained(path).decode(mel)
     rounded = {name: tensor.astype(np.float16).astype(np.float32) for name, tensor in tensors.items()}
-    np.testing.assert_array_equal(spoken, Vocoder.from_pretrained(saved({"generator": rounded})).decode(mel))
+    np.testing.assert_array_equal(audio, Vocoder.from_pretrained(saved({"generator": rounded})).decode(mel))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_half_precision_speaks_as_its_tensors_do(saved, tensors, mel):
         ),
     ],
 )
-def test_a_numpy_scalar_beside_the_tensors_changes_nothing(module, scalar, saved, tensors, mel, speech):
+def test_a_numpy_scalar_next_to_the_tensors_changes_nothing(module, scalar, saved, tensors, mel, speech):
     path = saved({"generator": tensors, "loss": 0.625})
     if scalar is not None:  # as torch.save does
         opcodes = pickle.dumps(scalar, protocol=2)[2:-1].replace(b"numpy._core", module.encode())
@@ -112,7 +112,7 @@ def test_a_numpy_scalar_beside_the_tensors_changes_nothing(module, scalar, saved
     np.testing.assert_array_equal(Vocoder.from_pretrained(path).decode(mel), speech)
 
 
-# --- what lies beside the weights -----------------------------------------------------------------------------------------------
+# --- files next to the weights --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -123,8 +123,8 @@ def run_of_the_reference(tiny, tmp_path):
     return tmp_path
 
 
-HALF_COPY = pytest.mark.xfail(strict=True, raises=HifiganError, reason="whatever is called g_* is taken for a step")
-OTHER_WEIGHTS = pytest.mark.xfail(strict=True, raises=AssertionError, reason="whatever is called g_* is taken for a step")
+HALF_COPY = pytest.mark.xfail(strict=True, raises=HifiganError, reason="every file named g_* is taken for a step")
+OTHER_WEIGHTS = pytest.mark.xfail(strict=True, raises=AssertionError, reason="every file named g_* is taken for a step")
 
 
 @pytest.mark.parametrize(
@@ -136,16 +136,16 @@ OTHER_WEIGHTS = pytest.mark.xfail(strict=True, raises=AssertionError, reason="wh
         pytest.param("g_00005000~", marks=OTHER_WEIGHTS),
     ],
 )
-def test_a_stray_file_is_no_newer_step(name, run_of_the_reference, mel, speech):
-    if name.endswith(".part"):  # a copy that didn't come to its end
+def test_a_stray_file_is_not_taken_for_a_newer_step(name, run_of_the_reference, mel, speech):
+    if name.endswith(".part"):  # an incomplete copy
         (run_of_the_reference / name).write_bytes((run_of_the_reference / "g_00005000").read_bytes()[:999])
     else:  # other weights
         write_torch_file(run_of_the_reference / name, {"generator": generator_tensors(GENERATOR, seed=1)})
     np.testing.assert_array_equal(Vocoder.from_pretrained(run_of_the_reference).decode(mel), speech)
 
 
-@pytest.mark.xfail(strict=True, raises=HifiganError, reason="of two JSON files beside weights, none is taken")
-def test_an_unrelated_json_beside_the_weights_changes_nothing(tiny, tmp_path, mel, speech):
+@pytest.mark.xfail(strict=True, raises=HifiganError, reason="with two JSON files next to the weights, none is used")
+def test_an_unrelated_json_next_to_the_weights_changes_nothing(tiny, tmp_path, mel, speech):
     shutil.copy(tiny, tmp_path / "g.pth")
     write_json(tmp_path / "tiny.json", GENERATOR)
     write_json(tmp_path / "speakers.json", {"anna": 0, "bert": 1})
@@ -153,7 +153,7 @@ def test_an_unrelated_json_beside_the_weights_changes_nothing(tiny, tmp_path, me
 
 
 @pytest.mark.parametrize("content", [None, {"anna": 0, "bert": 1}])
-def test_config_json_goes_before_any_other_json(content, tiny, tmp_path, mel, speech):
+def test_config_json_takes_precedence_over_other_json_files(content, tiny, tmp_path, mel, speech):
     shutil.copy(tiny, tmp_path / "g.pth")
     write_json(tmp_path / "config.json", GENERATOR)
     write_json(tmp_path / "speakers.json", content or GENERATOR | {"upsample_initial_channel": 64})
@@ -181,12 +181,12 @@ OF_TRAINING = [
     {"discriminators": ["mrd"]},
     {"loss_weights": {"mrd": 1}},
 ]
-STOPPED = pytest.mark.xfail(strict=True, raises=HifiganError, reason="a JSON is checked whole, whatever is read of it")
+REFUSED = pytest.mark.xfail(strict=True, raises=HifiganError, reason="all keys of a JSON are checked, even unused ones")
 
 
 @pytest.mark.parametrize(
     "keys",
-    [{"lambda_adv": 1.0}, {"num_gpus": 4}, *(pytest.param(keys, marks=STOPPED) for keys in OF_TRAINING)],
+    [{"lambda_adv": 1.0}, {"num_gpus": 4}, *(pytest.param(keys, marks=REFUSED) for keys in OF_TRAINING)],
     ids=lambda keys: ",".join(f"{key}={value}" for key, value in keys.items()),
 )
 def test_a_key_that_only_training_reads_does_not_stop_inference(keys, tiny, tmp_path, mel, speech):

@@ -1,4 +1,4 @@
-"""Configurations of other projects: foreign names are explained, and what is computed doesn't depend on how it was saved."""
+"""Configurations of other projects: foreign names are explained; the encoding and unusual hop sizes are accepted."""
 
 import json
 
@@ -31,14 +31,14 @@ UPPERCASE = {"BATCH_SIZE": "batch_size", "SEED": "seed"}
 
 
 @pytest.mark.parametrize(("key", "right"), (FOREIGN | TYPING_ERRORS | UPPERCASE).items())
-def test_a_foreign_key_is_told_its_name_here(key, right):
+def test_a_foreign_key_is_refused_with_its_name_here(key, right):
     with pytest.raises(HifiganError) as caught:
         parse_config(json.dumps(TRAINING | {key: 1}), "x.json")
     assert f"'{key}'" in str(caught.value)
     assert f"'{right}'" in str(caught.value)
 
 
-@pytest.mark.xfail(strict=True, raises=NOT_RAISED, reason="the last one holds, without a word")
+@pytest.mark.xfail(strict=True, raises=NOT_RAISED, reason="the last one is used without a warning")
 def test_a_key_given_twice_is_refused():
     text = json.dumps(TRAINING)
     with pytest.raises(HifiganError, match="hop_size"):
@@ -52,7 +52,7 @@ def test_a_key_given_twice_is_refused():
     "encoding",
     [
         "utf-8",
-        pytest.param("utf-8-sig", marks=pytest.mark.xfail(strict=True, raises=HifiganError, reason="the mark is taken for JSON")),
+        pytest.param("utf-8-sig", marks=pytest.mark.xfail(strict=True, raises=HifiganError, reason="the mark is parsed as JSON")),
     ],
 )
 def test_a_json_may_begin_with_a_byte_order_mark(encoding, tmp_path):
@@ -75,25 +75,25 @@ ODD_HOPS = {
 }
 
 
-@pytest.mark.xfail(strict=True, raises=HifiganError, reason="half of n_fft - hop_size has to be whole")
+@pytest.mark.xfail(strict=True, raises=HifiganError, reason="n_fft - hop_size must be even")
 @pytest.mark.parametrize("name", ODD_HOPS)
-def test_a_generator_of_an_odd_hop_speaks_mels(name, tmp_path, mel):
+def test_a_generator_with_an_odd_hop_size_synthesizes_mels(name, tmp_path, mel):
     config = GENERATOR | ODD_HOPS[name]
     write_json(tmp_path / "config.json", config)
     write_torch_file(tmp_path / "g.pth", {"generator": generator_tensors(config)})
-    spoken = Vocoder.from_pretrained(tmp_path / "g.pth").decode(mel)
-    assert spoken.shape == (mel.shape[1] * config["hop_size"],)
-    assert np.abs(spoken).max() > 0.01
+    audio = Vocoder.from_pretrained(tmp_path / "g.pth").decode(mel)
+    assert audio.shape == (mel.shape[1] * config["hop_size"],)
+    assert np.abs(audio).max() > 0.01
 
 
 # --- the program ----------------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_wrong_with_a_json_is_said_in_one_line(tmp_path):
+def test_a_wrong_json_gives_one_line_that_names_the_key(tmp_path):
     path = write_json(tmp_path / "c.json", TRAINING | {"lr": 1e-4})
     outcome = train(config=path, checkpoint_path=tmp_path / "run")
     assert outcome.code == 2
-    (line,) = outcome.said
+    (line,) = outcome.messages
     assert line.startswith("error: ")
     assert "'lr'" in line
     assert not (tmp_path / "run").exists()

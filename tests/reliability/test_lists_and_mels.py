@@ -1,4 +1,4 @@
-"""Which recordings a run takes: its lists, what it holds out, and the mels that it is fine-tuned on."""
+"""The recordings that a run uses: file lists, the held-out recordings, and the mels for fine-tuning."""
 
 import os
 
@@ -11,7 +11,7 @@ from programs import NOT_RAISED, HifiganError, corpus
 
 @pytest.fixture
 def take(quick, tmp_path, monkeypatch):
-    """take(**keys): what training takes; the working folder is the test's own."""
+    """take(**keys): the recordings that training uses, in a working folder of the test."""
     monkeypatch.chdir(tmp_path)
     return lambda **keys: corpus(quick, tmp_path / "run" / "index.json", **keys)
 
@@ -21,20 +21,20 @@ def take(quick, tmp_path, monkeypatch):
 
 @pytest.fixture
 def ljspeech(tmp_path):
-    """The lists of LJSpeech in the working folder, as whoever trains on it has them."""
+    """The lists of LJSpeech in the working folder."""
     folder = tmp_path / "LJSpeech-1.1"
     folder.mkdir()
     (folder / "training.txt").write_text("LJ001-0001|Printing\nLJ001-0002|in being\n", encoding="utf-8")
     (folder / "validation.txt").write_text("LJ001-0003|comparatively\n", encoding="utf-8")
 
 
-@pytest.mark.xfail(strict=True, raises=HifiganError, reason="whatever --input_wavs_dir says, the lists of LJSpeech are taken")
-def test_the_lists_of_ljspeech_are_not_those_of_another_folder(ljspeech, take, tmp_path):
+@pytest.mark.xfail(strict=True, raises=HifiganError, reason="the lists of LJSpeech are used for any --input_wavs_dir")
+def test_the_lists_of_ljspeech_are_not_used_for_another_folder(ljspeech, take, tmp_path):
     record(tmp_path / "mine", "a.wav", "b.wav", "c.wav", "d.wav")
     assert take(input_wavs_dir="mine").names == ["a.wav", "b.wav", "c.wav", "d.wav"]
 
 
-def test_the_lists_of_ljspeech_are_those_of_ljspeech(ljspeech, take, tmp_path):
+def test_the_lists_of_ljspeech_are_used_for_ljspeech(ljspeech, take, tmp_path):
     record(tmp_path / "LJSpeech-1.1" / "wavs", *(f"LJ001-000{number}.wav" for number in range(1, 5)))
     found = take()
     assert sorted(os.path.basename(path) for path in found.training) == ["LJ001-0001.wav", "LJ001-0002.wav"]
@@ -43,7 +43,7 @@ def test_the_lists_of_ljspeech_are_those_of_ljspeech(ljspeech, take, tmp_path):
 
 @pytest.fixture
 def listed(take, tmp_path):
-    """listed(content): what training takes with a list of this content over the folder `wavs`."""
+    """listed(content): the recordings that training uses with a list of this content and the folder `wavs`."""
     record(tmp_path / "wavs", "a.wav", "b.wav", "größe.wav", "大小.wav", "d.wav")
 
     def listed(content):
@@ -54,7 +54,7 @@ def listed(take, tmp_path):
     return listed
 
 
-OUTSIDE = pytest.mark.xfail(strict=True, raises=AssertionError, reason="whatever a list names is read, wherever it lies")
+OUTSIDE = pytest.mark.xfail(strict=True, raises=AssertionError, reason="listed files are read from any folder")
 
 
 @pytest.mark.parametrize(
@@ -65,28 +65,28 @@ OUTSIDE = pytest.mark.xfail(strict=True, raises=AssertionError, reason="whatever
         pytest.param("linked/c", marks=OUTSIDE, id="by_a_link"),
     ],
 )
-def test_a_listed_file_may_not_lie_outside_the_folder(entry, listed, tmp_path):
+def test_a_listed_file_outside_the_folder_is_refused(entry, listed, tmp_path):
     record(tmp_path / "elsewhere", "c.wav")
     os.symlink(tmp_path / "elsewhere", tmp_path / "wavs" / "linked", True)
     try:
         found = listed("\n".join(["a", "b", entry.format(folder=tmp_path)]).encode())
     except HifiganError as error:
-        said = str(error)
+        messages = str(error)
     else:
         assert found.names == ["a.wav", "b.wav", "d.wav"]
-        said = "".join(found.said)
-    assert "elsewhere" in said or "linked" in said
+        messages = "".join(found.messages)
+    assert "elsewhere" in messages or "linked" in messages
 
 
 @pytest.mark.parametrize("entry", ["below/c", "./below/c.wav", "below/../below/c", "{folder}/wavs/below/c.wav"])
-def test_a_listed_file_may_lie_anywhere_inside(entry, listed, tmp_path):
+def test_a_listed_file_can_be_anywhere_inside_the_folder(entry, listed, tmp_path):
     record(tmp_path / "wavs" / "below", "c.wav")
     content = "\n".join(["a", "b", entry.format(folder=tmp_path)]).encode()
     assert listed(content).names == ["a.wav", "b.wav", "c.wav", "d.wav"]
 
 
-@pytest.mark.xfail(strict=True, raises=HifiganError, reason="the whole list has to be UTF-8")
-def test_a_text_that_nobody_reads_may_be_latin_1(listed):
+@pytest.mark.xfail(strict=True, raises=HifiganError, reason="the complete list must be UTF-8")
+def test_unused_text_in_a_list_may_be_latin_1(listed):
     assert listed("a|Größe\nb|Maß".encode("latin-1")).names == ["a.wav", "b.wav", "d.wav"]
 
 
@@ -96,12 +96,12 @@ def test_a_text_that_nobody_reads_may_be_latin_1(listed):
         "utf-8",
         "utf-8-sig",
         *(
-            pytest.param(name, marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason="the decoder's message stands"))
+            pytest.param(name, marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason="the message is the decoder's"))
             for name in ("utf-16", "latin-1", "gbk")
         ),
     ],
 )
-def test_a_list_in_another_encoding_is_read_or_the_cure_is_named(encoding, listed):
+def test_a_list_in_another_encoding_is_read_or_refused_with_the_fix(encoding, listed):
     name = "größe" if encoding != "gbk" else "大小"
     try:
         names = listed(f"a|x\n{name}|y\nb|z".encode(encoding)).names
@@ -114,7 +114,7 @@ def test_a_list_in_another_encoding_is_read_or_the_cure_is_named(encoding, liste
     assert "UTF-8" in refusal
 
 
-# --- what is held out -----------------------------------------------------------------------------------------------------------
+# --- held-out recordings --------------------------------------------------------------------------------------------------------
 
 
 UNUSABLE = {
@@ -133,12 +133,12 @@ UNUSABLE = {
     [
         pytest.param(
             "first",
-            marks=pytest.mark.xfail(strict=True, raises=HifiganError, reason="one is held out before the files are looked at"),
+            marks=pytest.mark.xfail(strict=True, raises=HifiganError, reason="recordings are held out before the inspection"),
         ),
         "last",
     ],
 )
-def test_what_is_held_out_can_be_used(name, place, take, tmp_path):
+def test_held_out_recordings_are_usable(name, place, take, tmp_path):
     record(tmp_path / "wavs", *(f"m{number}.wav" for number in range(5)))
     UNUSABLE[name](tmp_path / "wavs" / f"{'a' if place == 'first' else 'z'}_{name}")
     found = take(input_wavs_dir="wavs")
@@ -151,7 +151,7 @@ def test_what_is_held_out_can_be_used(name, place, take, tmp_path):
 
 @pytest.fixture
 def paired(take, tmp_path):
-    """paired(recordings, mels): {recording: mel} as training takes them, of {name: samples} and {name: frames}."""
+    """paired(recordings, mels): {recording: mel} as training pairs them, from {name: samples} and {name: frames}."""
 
     def paired(recordings, mels):
         for name, samples in recordings.items():
@@ -169,7 +169,7 @@ def paired(take, tmp_path):
 
 
 LENGTHS = {f"u{number}": 20000 + 777 * number for number in range(4)}
-SHORTER = pytest.mark.xfail(strict=True, raises=HifiganError, reason="a mel has as many frames as its recording, or is refused")
+SHORTER = pytest.mark.xfail(strict=True, raises=HifiganError, reason="a mel must have the number of frames of its recording")
 MORE_FRAMES = {
     "exact": lambda number: 0,
     "one_more_as_tacotron_2": lambda number: 1,
@@ -181,7 +181,7 @@ MORE_FRAMES = {
 
 
 def some(frames):
-    """Four recordings, and mels that have so many frames more."""
+    """Four recordings, and mels with `frames(number)` additional frames."""
     recordings = {f"{name}.wav": sample(0)[:length] for name, length in LENGTHS.items()}
     mels = {f"{name}.npy": length // 256 + frames(number) for number, (name, length) in enumerate(LENGTHS.items())}
     return recordings, mels
@@ -190,7 +190,7 @@ def some(frames):
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[SHORTER] if "fewer" in name or "some" in name else []) for name in MORE_FRAMES]
 )
-def test_a_mel_may_be_a_frame_or_so_off(name, paired):
+def test_a_mel_may_be_a_few_frames_off(name, paired):
     assert paired(*some(MORE_FRAMES[name])) == {f"{name}.wav": f"{name}.npy" for name in LENGTHS}
 
 
@@ -203,13 +203,13 @@ def test_mels_of_other_recordings_are_refused(more, paired):
 TWO_SPEAKERS = {f"{speaker}/00{number}.wav": second(number) for speaker in ("p225", "p226") for number in range(3)}
 
 
-@pytest.mark.xfail(strict=True, raises=NOT_RAISED, reason="a mel is found by the recording's name alone, without its folder")
+@pytest.mark.xfail(strict=True, raises=NOT_RAISED, reason="a mel is found by the name of the recording without its folder")
 def test_two_recordings_never_share_a_mel(paired):
     with pytest.raises(HifiganError):
         paired(TWO_SPEAKERS, {f"00{number}.npy": RATE // 256 for number in range(3)})
 
 
-@pytest.mark.xfail(strict=True, raises=HifiganError, reason="mels are looked for in one folder, not below it")
-def test_mels_lie_in_sub_folders_as_their_recordings_do(paired):
+@pytest.mark.xfail(strict=True, raises=HifiganError, reason="mels are searched in one folder, not below it")
+def test_mels_can_be_in_subfolders_like_their_recordings(paired):
     mels = {name.replace("wav", "npy"): RATE // 256 for name in TWO_SPEAKERS}
     assert paired(TWO_SPEAKERS, mels) == {name: name.replace("wav", "npy") for name in TWO_SPEAKERS}

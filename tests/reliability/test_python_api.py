@@ -1,4 +1,4 @@
-"""The Python interface with what numpy, scipy.io.wavfile, librosa and torchaudio hand over: right, or one of our exceptions."""
+"""The Python interface with arrays from numpy, scipy.io.wavfile, librosa and torchaudio: correct, or one of our exceptions."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from hifigan_jax import Vocoder
 
 @pytest.fixture(scope="module")
 def right(vocoder):
-    """The mel of a second of speech in [-1, 1]."""
+    """The mel of one second of speech in [-1, 1]."""
     return vocoder.mel(second() / np.float32(32768))
 
 
@@ -23,9 +23,7 @@ SPEECH = {
     "uint8": lambda s: ((s >> 8) + 128).astype(np.uint8),
     "float32_times_32768": lambda s: s.astype(np.float32),
 }
-UNSCALED = pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="numbers are taken for samples in [-1, 1], whatever they are"
-)
+UNSCALED = pytest.mark.xfail(strict=True, raises=AssertionError, reason="all numbers are taken for samples in [-1, 1]")
 TODAY = ("float32", "float64", "reversed_view")
 
 
@@ -36,29 +34,29 @@ def test_speech_at_any_scale_is_scaled_or_refused(name, vocoder, right):
     except HifiganError:
         assert name not in TODAY
         return
-    expected = vocoder.mel((second() >> 8) / np.float32(128)) if name == "uint8" else right  # 8 bits are 8 bits
+    expected = vocoder.mel((second() >> 8) / np.float32(128)) if name == "uint8" else right  # with the precision of 8 bits
     np.testing.assert_allclose(mel, expected, rtol=0, atol=1e-3)
 
 
-def test_speech_that_is_very_quiet_is_what_it_is(vocoder, right):
+def test_very_quiet_speech_keeps_its_level(vocoder, right):
     mel = vocoder.mel(second() / np.float32(32768) / 32768)
     assert np.isfinite(mel).all()
     assert mel.shape == right.shape
     assert mel.max() < right.max() - 9
 
 
-@pytest.mark.xfail(strict=True, raises=NOT_RAISED, reason="numbers are taken for samples in [-1, 1], whatever they are")
+@pytest.mark.xfail(strict=True, raises=NOT_RAISED, reason="all numbers are taken for samples in [-1, 1]")
 @pytest.mark.parametrize(
     "audio",
     [second() > 0, np.where(np.arange(9000) == 9, np.nan, 0), np.where(np.arange(9000) == 9, np.inf, 0)],
     ids=["bool", "nan", "infinite"],
 )
-def test_what_is_no_audio_is_refused(audio, vocoder):
+def test_invalid_audio_is_refused(audio, vocoder):
     with pytest.raises(HifiganError):
         vocoder.mel(audio)
 
 
-@pytest.mark.xfail(strict=True, raises=np.exceptions.ComplexWarning, reason="the imaginary part is dropped with numpy's warning")
+@pytest.mark.xfail(strict=True, raises=np.exceptions.ComplexWarning, reason="numpy drops the imaginary part with a warning")
 def test_complex_audio_is_refused(vocoder):
     with pytest.raises(HifiganError):
         vocoder.mel(second().astype(complex) / 32768)
@@ -80,12 +78,12 @@ def test_audio_that_is_too_short_is_refused(audio, vocoder):
         np.zeros((9, 80)),
         np.zeros(80),
         pytest.param(
-            np.zeros((0, 80, 9)), marks=pytest.mark.xfail(strict=True, raises=ValueError, reason="numpy's error comes out")
+            np.zeros((0, 80, 9)), marks=pytest.mark.xfail(strict=True, raises=ValueError, reason="numpy's error is raised")
         ),
     ],
     ids=["complex", "nan", "integers", "no_frames", "transposed", "one_frame_flat", "empty_batch"],
 )
-def test_what_is_no_mel_is_refused(mel, vocoder):
+def test_an_invalid_mel_is_refused(mel, vocoder):
     with pytest.raises(HifiganError):
         vocoder.decode(mel)
 

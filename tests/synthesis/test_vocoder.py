@@ -93,7 +93,7 @@ def test_utterances_share_windows(vocoder, monkeypatch):
     lengths = np.random.RandomState(0).randint(86, 1034, 100)  # 1 to 12 s
     mels = (np.zeros((frames, 80), np.float32) for frames in lengths)
     list(vocoder.synthesize((i, vocoder.utterance_of_mel(mel)) for i, mel in enumerate(mels)))
-    assert sum(row.inside.size for row in rows) < 1.12 * lengths.sum()
+    assert sum(row.frame_mask.size for row in rows) < 1.12 * lengths.sum()
 
 
 def test_other_weights_need_no_new_program(vocoder, mels):

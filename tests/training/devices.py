@@ -1,4 +1,4 @@
-"""Run by test_devices.py with eight devices: one SGD step over 1 and over more of them, results as JSON."""
+"""Run by test_devices.py with eight devices: compares one SGD step on one device with one on several; prints JSON."""
 
 import json
 import math
@@ -29,7 +29,7 @@ CONFIG = load_config(
         "segment_size": 2048,
     },
 )
-# One of either family: all eight take minutes to compile for all the numbers of devices.
+# One sub-discriminator of either kind: all eight take minutes to compile for all numbers of devices.
 DISCRIMINATOR = Discriminator({"mpd_0": PeriodDiscriminator(2, 1 / 8), "msd_0": ScaleDiscriminator(0, True, 1 / 8)})
 
 
@@ -69,14 +69,14 @@ def gradients(before, devices: int, micro_batches: int = 1):
 
 
 def values_all_reduced(program: str) -> int:
-    """How many numbers the program's all-reduces move in all."""
+    """The total number of values that the program's all-reduces exchange."""
     results = re.findall(r"= (.*) all-reduce(?:-start)?\(", program)
     shapes = [shape for result in results for shape in re.findall(r"\b[a-z]+[0-9]+\[([0-9,]*)\]", result)]
     return sum(math.prod(int(size) for size in shape.split(",") if size) for shape in shapes)
 
 
 def other_collectives(program: str) -> list[str]:
-    """The kinds of whatever else crosses from device to device."""
+    """The kinds of all other transfers between devices."""
     return re.findall(r" (all-gather|all-to-all|collective-[a-z]+|reduce-scatter|ragged-all-to-all|send|recv)[a-z-]*\(", program)
 
 

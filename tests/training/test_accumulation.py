@@ -1,4 +1,4 @@
-"""Micro-batches and rematerialization change what a step needs, not what it does."""
+"""Micro-batches and rematerialization change the memory of a step, not its result."""
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ ROWS = 3  # so that no mean over parts is exact by chance
 
 @pytest.fixture
 def compiled_step(tiny_config):
-    """compiled_step(...): the program of one SGD step in float64, its state and its batch; one discriminator of either family."""
+    """compiled_step(...): the program of a float64 SGD step, its state and its batch, with a sub-discriminator of either kind."""
 
     def compiled_step(accumulation_steps=1, rematerialize=False):
         config = tiny_config.replace({"rematerialize": rematerialize})
@@ -48,18 +48,18 @@ def compiled_step(tiny_config):
 
 
 @pytest.mark.parametrize("option", [{"accumulation_steps": ROWS}, {"rematerialize": True}], ids=lambda option: next(iter(option)))
-def test_the_result_is_the_plain_step_s(float64, compiled_step, option):
+def test_the_result_is_that_of_the_plain_step(float64, compiled_step, option):
     (plain, *given), (frugal, *same) = compiled_step(), compiled_step(**option)
     before = jax.device_get(given[0])
     (expected, losses), (after, frugal_losses) = plain(*given), frugal(*same)
     for name, value in losses.items():
         np.testing.assert_allclose(frugal_losses[name], value, rtol=1e-12, err_msg=name)
     for name in ("generator", "discriminator"):
-        moves = [
+        updates = [
             jnp.concatenate([jnp.ravel(a - b) for a, b in zip(*map(jax.tree.leaves, (state, before)), strict=True)])
             for before in [getattr(before, name).params]
             for state in (getattr(expected, name).params, getattr(after, name).params)
         ]
-        assert jnp.linalg.norm(moves[0]) > 1e-6
-        assert jnp.linalg.norm(moves[1] - moves[0]) <= 1e-9 * jnp.linalg.norm(moves[0])
+        assert jnp.linalg.norm(updates[0]) > 1e-6
+        assert jnp.linalg.norm(updates[1] - updates[0]) <= 1e-9 * jnp.linalg.norm(updates[0])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), after.spectral, expected.spectral)

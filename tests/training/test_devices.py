@@ -13,7 +13,7 @@ PROGRAM = pathlib.Path(__file__).with_name("devices.py")
     ("dtype", "micro_batches", "numbers", "of_discriminator", "of_generator"),
     [("float32", 1, ["2", "4", "8"], 1e-5, 2e-4), ("float64", 2, ["4"], 1e-9, 1e-9)],
 )
-def test_any_number_of_devices_finds_the_gradients_of_one_and_exchanges_nothing_else(
+def test_any_number_of_devices_computes_the_gradients_of_one_and_exchanges_only_them(
     dtype, micro_batches, numbers, of_discriminator, of_generator
 ):
     environment = os.environ | {"JAX_NUM_CPU_DEVICES": "8"}
@@ -25,7 +25,7 @@ def test_any_number_of_devices_finds_the_gradients_of_one_and_exchanges_nothing_
     for row in rows:
         assert row["discriminator"] <= of_discriminator, row
         assert row["generator"] <= of_generator, row  # signs of the L1 losses flip with rounding
-        assert row["all_reduces"] == 2, row  # one a network: its gradient, and all losses with them
+        assert row["all_reduces"] == 2, row  # one per network: its gradient and its losses
         assert row["values_all_reduced"] == row["parameters"] + 5, row
         assert row["other_collectives"] == [], row
         if micro_batches == 1:  # a loop's body is counted once

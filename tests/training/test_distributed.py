@@ -1,4 +1,4 @@
-"""Who is one of several processes, and that several train as one does."""
+"""Detection of several processes, and training in several processes against one."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from hifigan_jax.errors import UsageError
 from hifigan_jax.training.distributed import Cluster, find_cluster
 
 ROOT = pathlib.Path(__file__).parents[2]
-TOLD = {"JAX_COORDINATOR_ADDRESS": "host:1234", "JAX_NUM_PROCESSES": "4", "JAX_PROCESS_ID": "3"}
+BY_USER = {"JAX_COORDINATOR_ADDRESS": "host:1234", "JAX_NUM_PROCESSES": "4", "JAX_PROCESS_ID": "3"}
 SLURM_JOB = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
 SLURM_STEP = SLURM_JOB | {"SLURM_STEP_NODELIST": "node[1-2]", "SLURM_STEP_NUM_NODES": "2", "SLURM_STEP_NUM_TASKS": "8"}
 OPEN_MPI_5 = {"OMPI_COMM_WORLD_SIZE": "8", "OMPI_COMM_WORLD_RANK": "5", "OMPI_COMM_WORLD_LOCAL_SIZE": "4"}
@@ -29,8 +29,8 @@ TPU_HOST = {"TPU_ML_PLATFORM": "JAX"}
     "environment",
     [
         {},
-        TOLD | {"JAX_NUM_PROCESSES": "1"},
-        SLURM_JOB,  # a script or a shell: its job has 8 tasks, itself it is one
+        BY_USER | {"JAX_NUM_PROCESSES": "1"},
+        SLURM_JOB,  # a batch script or a shell: the job has 8 tasks, but this is one process
         SLURM_STEP | {"SLURM_STEP_NUM_TASKS": "1"},
         OPEN_MPI_4 | {"OMPI_COMM_WORLD_SIZE": "1"},
         SLURM_STEP | OPEN_MPI_4 | {"OMPI_COMM_WORLD_SIZE": "1"},
@@ -41,14 +41,14 @@ TPU_HOST = {"TPU_ML_PLATFORM": "JAX"}
         {"KUBERNETES_SERVICE_HOST": "10.0.0.1"},
     ],
 )
-def test_a_process_by_itself_waits_for_nobody(environment):
+def test_a_single_process_waits_for_no_other(environment):
     assert find_cluster(environment) is None
 
 
 @pytest.mark.parametrize(
     ("environment", "cluster"),
     [
-        (TOLD, Cluster("host:1234", 4, 3, (), "deactivate")),
+        (BY_USER, Cluster("host:1234", 4, 3, (), "deactivate")),
         (SLURM_STEP, Cluster(None, 8, 0, None, "slurm")),
         (SLURM_STEP | {"JAX_COORDINATOR_ADDRESS": "host:1"}, Cluster("host:1", 8, 0, (), "deactivate")),
         (OPEN_MPI_4, Cluster(None, 8, 5, None, "ompi")),
@@ -67,8 +67,8 @@ def test_one_of_several_processes_is_recognized(environment, cluster):
     ("of_step", "devices"),
     [
         ({"CUDA_VISIBLE_DEVICES": "0,1,2,3"}, None),  # four processes on a node see four GPUs: each takes its own
-        ({"CUDA_VISIBLE_DEVICES": "2"}, ()),  # Slurm gave each process its own
-        ({"SLURM_STEP_NUM_TASKS": "2", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}, ()),  # a process a node takes them all
+        ({"CUDA_VISIBLE_DEVICES": "2"}, ()),  # Slurm gave each process its own GPU
+        ({"SLURM_STEP_NUM_TASKS": "2", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}, ()),  # one process per node uses all of its GPUs
     ],
 )
 def test_no_gpu_of_a_slurm_job_is_left_idle(of_step, devices):
@@ -79,19 +79,19 @@ def test_no_gpu_of_a_slurm_job_is_left_idle(of_step, devices):
     ("environment", "message"),
     [
         ({"JAX_NUM_PROCESSES": "2"}, "JAX_COORDINATOR_ADDRESS, JAX_PROCESS_ID not set"),
-        (TOLD | {"JAX_PROCESS_ID": "4"}, "JAX_PROCESS_ID 4 is not one of 0 to 3"),
-        (TOLD | {"JAX_NUM_PROCESSES": "two"}, "JAX_NUM_PROCESSES should be a number, not 'two'"),
+        (BY_USER | {"JAX_PROCESS_ID": "4"}, "JAX_PROCESS_ID 4 is not one of 0 to 3"),
+        (BY_USER | {"JAX_NUM_PROCESSES": "two"}, "JAX_NUM_PROCESSES should be a number, not 'two'"),
         (OPEN_MPI_5, "set JAX_COORDINATOR_ADDRESS=HOST:PORT, or install mpi4py"),
     ],
 )
-def test_an_environment_that_says_too_little_is_named(environment, message):
+def test_an_incomplete_environment_is_refused_by_name(environment, message):
     with pytest.raises(UsageError, match=message):
         find_cluster(environment)
 
 
 @pytest.fixture
 def processes(training_config, tmp_path):
-    """processes(name, number, **overrides): starts so many of train.py on one run's folder, two devices in all."""
+    """processes(name, number, **overrides): starts `number` processes of train.py on one run, with two devices in all."""
     started = []
 
     def processes(name, number, **overrides):
@@ -131,10 +131,10 @@ def free_port():
 
 
 def ended(processes):
-    """What each wrote to stdout and stderr, when all have ended well."""
-    said = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(processes), said
-    return said
+    """The stdout and stderr of each process, once all have ended with exit code 0."""
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), outputs
+    return outputs
 
 
 @pytest.mark.skipif(not hasattr(jaxlib._jax, "make_gloo_tcp_collectives"), reason="this jaxlib has no collectives for CPUs")
@@ -144,15 +144,15 @@ def test_two_processes_train_stop_and_resume_as_one_with_two_devices(processes, 
     metrics = tmp_path / "two" / "metrics.jsonl"
     while all(process.poll() is None for process in two) and not (metrics.exists() and "gen_loss" in metrics.read_text()):
         time.sleep(0.02)
-    two[1].send_signal(signal.SIGTERM)  # one is asked, both stop, at the same step
+    two[1].send_signal(signal.SIGTERM)  # only this process gets the signal; both stop at the same step
     (_, of_first), _ = ended(two)
     (stopped,) = (tmp_path / "two" / "checkpoints").iterdir()
-    assert f"stopping at step {int(stopped.name)}, as asked" in of_first
+    assert f"stopping at step {int(stopped.name)}, as requested" in of_first
     assert int(stopped.name) < 20
     of_first, of_second = ended(processes("two", 2, **options, max_steps=20))
     assert f"resuming from {stopped}" in of_first[1]
     assert "Steps" in of_first[0]
-    assert not any(word in said for said in of_second for word in ("Steps", "validation", "saved"))  # the first alone writes
+    assert not any(word in text for text in of_second for word in ("Steps", "validation", "saved"))  # only the first writes
     ended(one)
     assert losses(tmp_path / "two") == {step: pytest.approx(row, rel=1e-4) for step, row in losses(tmp_path / "one").items()}
     for part, expected in leaves(tmp_path / "one", 20).items():

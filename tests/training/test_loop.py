@@ -29,7 +29,7 @@ def lines(run):
 def test_a_resumed_run_is_the_run_that_never_stopped_bit_for_bit(config, one_scale, capfd, run_of, leaves):
     config = config.replace({"discriminators": ("mpd", "msd"), "discriminator_channel_mult": 0.125})
     straight = run_of(config, "straight", 6)
-    resumed = run_of(config, "resumed", 3, 4, 6)  # three batches an epoch: at an end and in a middle
+    resumed = run_of(config, "resumed", 3, 4, 6)  # three batches per epoch: stops at the end and in the middle of one
     of_straight, of_resumed = leaves(straight, 6), leaves(resumed, 6)
     assert len(of_straight["training"]) > 100
     jax.tree.map(np.testing.assert_array_equal, of_straight, of_resumed)
@@ -51,13 +51,13 @@ def test_metrics_carry_the_names_of_tensorboard(config, run_of):
 
 
 @pytest.mark.parametrize("interval", ["validation_interval", "checkpoint_interval", None])
-def test_the_last_step_is_written_whatever_else_is_due(interval, config, run_of):
+def test_the_last_step_is_always_written(interval, config, run_of):
     intervals = dict.fromkeys(("summary_interval", "validation_interval", "checkpoint_interval"), 100)
     run = run_of(config.replace(intervals | ({interval: 1} if interval else {})), "run", 2)
     assert [line["step"] for line in lines(run) if "training/gen_loss_total" in line][-1] == 2
 
 
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(config, caplog, run_of, leaves):
+def test_a_damaged_checkpoint_is_skipped_for_the_previous_one(config, caplog, run_of, leaves):
     config = config.replace({"checkpoint_interval": 1})
     run = run_of(config, "run", 2)
     expected = leaves(run, 2)
@@ -67,30 +67,30 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(config, caplog, 
     content[len(content) // 2] ^= 1
     biggest.write_bytes(content)
     run_of(config, "run", 2)
-    assert "trying the one before" in caplog.text
+    assert "trying the previous one" in caplog.text
     jax.tree.map(np.testing.assert_array_equal, leaves(run, 2), expected)
 
 
 def test_other_models_in_the_same_folder_are_refused(config, run_of):
     run_of(config, "run", 1)
     for change, message in (
-        ({"upsample_initial_channel": 32}, "upsample_initial_channel 16 there, 32 here"),
-        ({"mpd_periods": (2, 5)}, r"mpd_periods \(2, 3\) there, \(2, 5\) here"),
+        ({"upsample_initial_channel": 32}, "upsample_initial_channel is 16, expected 32"),
+        ({"mpd_periods": (2, 5)}, r"mpd_periods is \(2, 3\), expected \(2, 5\)"),
     ):
         with pytest.raises(CheckpointError, match=message):
             run_of(config.replace(change), "run", 2)
 
 
-def test_another_list_of_files_goes_on_with_the_next_epoch(config, tmp_path, caplog, run_of, leaves):
+def test_another_list_of_files_resumes_at_the_next_epoch(config, tmp_path, caplog, run_of, leaves):
     run = run_of(config, "run", 1)
     shorter = tmp_path / "training.txt"
     shorter.write_text("\n".join((ROOT / "samples" / "training.txt").read_text().splitlines()[:4]) + "\n")
     run_of(config.replace({"input_training_file": str(shorter)}), "run", 2)
-    assert "going on with the next epoch" in caplog.text
+    assert "resuming at the start of the next epoch" in caplog.text
     assert int(leaves(run, 2)["training"]["epoch"]) == 1
 
 
-def test_finetuning_takes_the_weights_and_nothing_else(config, tmp_path, run_of, leaves):
+def test_fine_tuning_takes_only_the_weights(config, tmp_path, run_of, leaves):
     run = run_of(config, "run", 2)
     target = tmp_path / "fine"
     train(config.replace({"checkpoint_path": str(target), "max_steps": 1, "learning_rate": 1e-30}), str(run))
@@ -107,17 +107,17 @@ def test_a_batch_larger_than_the_list_is_refused(config, run_of):
 @pytest.mark.parametrize(
     ("devices", "message"),
     [
-        (3, "batch_size 2 can't be split evenly over 3 devices"),
-        (2, "accumulation_steps 2: the 1 rows of each of 2 devices can't be cut into as many equal parts"),
+        (3, "batch_size 2 cannot be split evenly over 3 devices: make it a multiple of 3"),
+        (2, "accumulation_steps 2: the 1 rows on each of 2 devices cannot be split into 2 equal micro-batches"),
     ],
 )
-def test_rows_that_can_t_be_shared_out_equally_are_refused(config, run_of, monkeypatch, devices, message):
+def test_batches_that_cannot_be_split_evenly_are_refused(config, run_of, monkeypatch, devices, message):
     monkeypatch.setattr(jax, "device_count", lambda: devices)
     with pytest.raises(UsageError, match=message):
         run_of(config.replace({"accumulation_steps": 2}), "run", 1)
 
 
-def test_a_signal_saves_the_step_and_ends_well(config, tmp_path):
+def test_a_signal_ends_the_run_with_a_checkpoint(config, tmp_path):
     run = tmp_path / "run"
     path = tmp_path / "config.json"
     endless = config.replace({"checkpoint_path": str(run), "max_steps": 100_000, "validation_interval": 100_000})
@@ -127,8 +127,8 @@ def test_a_signal_saves_the_step_and_ends_well(config, tmp_path):
         while process.poll() is None and not (metrics.exists() and len(metrics.read_text().splitlines()) >= 3):
             time.sleep(0.1)
         os.kill(process.pid, signal.SIGTERM)
-        said = process.communicate(timeout=60)[1]
-    assert process.returncode == 0, said
+        messages = process.communicate(timeout=60)[1]
+    assert process.returncode == 0, messages
     (saved,) = (run / "checkpoints").iterdir()
     assert int(saved.name) == lines(run)[-1]["step"]
-    assert f"stopping at step {int(saved.name)}, as asked" in said
+    assert f"stopping at step {int(saved.name)}, as requested" in messages

@@ -1,7 +1,7 @@
-"""A run made before configurations had sections (commit 69a5358) resumes: the same state, the same place, the same losses.
+"""A run made before configurations had sections (commit 69a5358) resumes with the same state, position and losses.
 
-golden/older_run.zip is its folder after 4 steps on the samples, without logs; older_run.json holds the SHA-256 (16
-digits) of every restored array and the losses of its next 5 steps, both by the program of that commit.
+golden/older_run.zip is its folder after 4 steps on the samples, without logs. older_run.json contains the SHA-256 (16 digits) of
+every restored array and the losses of the next 5 steps, both computed by that commit.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ def run(tmp_path):
     return tmp_path / "run"
 
 
-def test_its_arrays_and_place_are_restored_to_the_bit(run):
+def test_arrays_and_position_of_an_older_run_are_restored_bit_for_bit(run):
     step, config = run / "checkpoints" / "00000004", load_config(run / "config.json")
     parts = {name: checkpoint.restore(step, name) for name in ("generator", "training")}
     found = {
@@ -45,7 +45,7 @@ def test_its_arrays_and_place_are_restored_to_the_bit(run):
     assert len(jax.tree.leaves(state)) == len(found)
 
 
-def test_its_next_losses_are_those_that_it_would_have_had(run):
+def test_an_older_run_resumes_with_the_losses_of_its_own_version(run):
     config = load_config(run / "config.json").replace(
         {
             "input_wavs_dir": str(SAMPLES),

@@ -40,7 +40,7 @@ def batch(tiny_config, rng):
     return Batch(jnp.asarray(audio, jnp.float32), None)
 
 
-def test_the_first_state_drawn_draw_by_draw_is_that_of_one_program(both_families, caplog):
+def test_the_placed_first_state_equals_the_jitted_first_state(both_families, caplog):
     sharding = NamedSharding(mesh_over(both_families, jax.devices()[:1]), PartitionSpec())
     with jax.log_compiles():
         state = placed_first_state(both_families, sharding)
@@ -50,7 +50,7 @@ def test_the_first_state_drawn_draw_by_draw_is_that_of_one_program(both_families
         assert ours.sharding == sharding
         assert ours.dtype == other.dtype
         np.testing.assert_allclose(ours, other, rtol=1e-6)
-    assert "conv_general_dilated" not in caplog.text  # no pass through the models, which the parameters don't need
+    assert "conv_general_dilated" not in caplog.text  # no forward pass: the parameters do not depend on it
 
 
 def test_the_discriminator_is_updated_first_and_the_generator_through_the_updated_one(both_families, batch):
@@ -83,8 +83,8 @@ def test_the_discriminator_is_updated_first_and_the_generator_through_the_update
 
     def generator_loss(params):
         fake = generate(params)
-        on_real, between = discriminate(updated, spectral, real)
-        on_fake, last = discriminate(updated, between, fake)
+        on_real, after_real = discriminate(updated, spectral, real)
+        on_fake, last = discriminate(updated, after_real, fake)
         total = weights["adversarial"] * losses.least_squares_generator(on_fake.scores)
         total += weights["feature_matching"] * losses.feature_matching_loss(on_real.features, on_fake.features)
         mels = (log_mel(audio, config.loss_mel) for audio in (real, fake))
@@ -99,7 +99,7 @@ def test_the_discriminator_is_updated_first_and_the_generator_through_the_update
     assert relative(after.spectral, spectral) < 1e-5
 
 
-def test_until_adversarial_from_step_the_generator_learns_from_the_mel_alone(tiny_config, batch):
+def test_before_adversarial_from_step_the_generator_learns_only_from_the_mel(tiny_config, batch):
     config = tiny_config.replace({"learning_rate": RATE})
     generator, _, state, step = start(config, optax.sgd, adversarial_from_step=1)
     before = jax.device_get(state.generator.params)
@@ -107,34 +107,34 @@ def test_until_adversarial_from_step_the_generator_learns_from_the_mel_alone(tin
     for done in (0, 1):
         after, metrics = step(jax.tree.map(jnp.copy, state)._replace(step=jnp.int32(done)), batch)
         changes.append(difference(after.generator.params, before))
-        assert metrics["adversarial"] > 1  # it is measured all the same
+        assert metrics["adversarial"] > 1  # still computed for the log
 
     def mel_loss(params):
         fake = generator.apply({"params": params}, Conditions(log_mel(batch.audio, config.mel)))
         mels = (log_mel(audio, config.loss_mel) for audio in (batch.audio, fake))
         return config.losses.loss_weights["mel"] * losses.mean_absolute_difference(*mels)
 
-    alone = jax.tree.map(lambda slope: -RATE * slope, jax.jit(jax.grad(mel_loss))(before))
-    assert relative(changes[0], alone) < 1e-4
-    assert relative(changes[1], alone) > 1e-3
+    by_mel = jax.tree.map(lambda slope: -RATE * slope, jax.jit(jax.grad(mel_loss))(before))
+    assert relative(changes[0], by_mel) < 1e-4
+    assert relative(changes[1], by_mel) > 1e-3
 
 
 def test_epochs_decay_the_learning_rate_of_both_networks(tiny_config, batch):
     config = tiny_config.replace({"learning_rate": RATE, "lr_decay": 0.5})
     _, _, state, step = start(config, adamw(config.optimization))
-    rates, places = [], []
+    rates, positions = [], []
     for _ in range(5):
         state, metrics = step(state, batch)
         rates.append(float(metrics["learning_rate"]))
-        places.append((int(state.step), int(state.epoch), int(state.batch_in_epoch)))
+        positions.append((int(state.step), int(state.epoch), int(state.batch_in_epoch)))
     np.testing.assert_allclose(rates, [RATE, RATE, RATE / 2, RATE / 2, RATE / 4], rtol=1e-6)
-    assert places == [(1, 0, 1), (2, 1, 0), (3, 1, 1), (4, 2, 0), (5, 2, 1)]
+    assert positions == [(1, 0, 1), (2, 1, 0), (3, 1, 1), (4, 2, 0), (5, 2, 1)]
 
 
-def test_losses_start_where_theory_puts_them(both_families, batch):
+def test_initial_losses_have_their_theoretical_values(both_families, batch):
     _, _, state, step = start(both_families, optax.sgd)
     _, metrics = step(state, batch)
-    assert 2.5 < metrics["discriminator"] < 3.5  # three sub-discriminators that give about 0 to both
+    assert 2.5 < metrics["discriminator"] < 3.5  # three sub-discriminators whose scores are about 0 for both
     assert 2 < metrics["adversarial"] < 3.5
     total = sum(weight * metrics[name] for name, weight in both_families.losses.loss_weights.items())
     np.testing.assert_allclose(metrics["generator"], total, rtol=1e-6)
@@ -186,7 +186,7 @@ def test_a_given_mel_is_used_instead_of_the_audio_s(tiny_config, rng):
     assert abs(metrics[0]["generator"] - metrics[2]["generator"]) > 1e-3
 
 
-def test_a_state_taken_apart_is_put_together_again(both_families):
+def test_from_parts_inverts_to_parts(both_families):
     _, _, state, _ = start(both_families, adamw(both_families.optimization))
     parts = to_parts(state)
     assert not any(name.startswith("generator/params") for name in parts["training"])
@@ -198,7 +198,7 @@ def difference(after, before):
 
 
 def relative(tree, expected):
-    """Distance by norm, over all leaves."""
+    """The norm of the difference over all leaves, relative to that of `expected`."""
     apart = sum(np.sum(np.square(leaf, dtype=np.float64)) for leaf in jax.tree.leaves(difference(tree, expected)))
     size = sum(np.sum(np.square(leaf, dtype=np.float64)) for leaf in jax.tree.leaves(expected))
     return np.sqrt(apart / size)

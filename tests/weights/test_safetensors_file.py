@@ -12,7 +12,7 @@ from hifigan_jax.weights.safetensors_file import is_safetensors, read_safetensor
 TENSORS = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "a.bias": np.array([1.5, -0.0], np.float32)}
 
 
-def test_tensors_and_configuration_come_back_bit_for_bit(tmp_path):
+def test_tensors_and_configuration_are_read_back_bit_for_bit(tmp_path):
     write_safetensors(tmp_path / "a.safetensors", TENSORS, '{"key": 1}')
     tensors, config = read_safetensors(tmp_path / "a.safetensors")
     assert tensors.keys() == TENSORS.keys()
@@ -36,7 +36,7 @@ def test_torch_reads_it(tmp_path):
         np.testing.assert_array_equal(tensor.numpy(), TENSORS[name])
 
 
-LYING = json.dumps({"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 4]}}).ljust(64).encode()
+WRONG_SHAPE = json.dumps({"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 4]}}).ljust(64).encode()
 
 
 @pytest.mark.parametrize(
@@ -48,15 +48,14 @@ LYING = json.dumps({"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 4]}}
         struct.pack("<Q", 5) + b"{bad}",
         safetensors.numpy.save(TENSORS)[:-1],
         safetensors.numpy.save(TENSORS) + b"more",
-        struct.pack("<Q", 64) + LYING + bytes(4),
+        struct.pack("<Q", 64) + WRONG_SHAPE + bytes(4),
     ],
 )
-def test_damage_is_named_in_one_line(content, tmp_path):
+def test_a_damaged_file_is_refused_with_its_path(content, tmp_path):
     path = tmp_path / "a.safetensors"
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=rf"^{path}: ") as caught:
+    with pytest.raises(CheckpointError, match=rf"^{path}: not a safetensors file, or damaged \(.+\): fetch it again$"):
         read_safetensors(path)
-    assert "\n" not in str(caught.value)
 
 
 def test_bfloat16_is_read(tmp_path):
@@ -65,7 +64,7 @@ def test_bfloat16_is_read(tmp_path):
     np.testing.assert_array_equal(read_safetensors(path)[0]["a"].astype(np.float32), [1, 2.5])
 
 
-def test_other_files_are_no_safetensors(tmp_path):
+def test_other_files_are_not_recognized_as_safetensors(tmp_path):
     assert not is_safetensors(tmp_path / "missing")
     (tmp_path / "a").write_bytes(b"PK\x03\x04 and so on")
     assert not is_safetensors(tmp_path / "a")

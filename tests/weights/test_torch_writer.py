@@ -33,13 +33,13 @@ def assert_same(ours, theirs):
         assert repr(ours) == repr(theirs)
 
 
-def test_what_is_written_is_read_back(tmp_path):
+def test_written_content_is_read_back(tmp_path):
     write_torch_file(tmp_path / "a.pth", CONTENT)
     assert_same(read_torch_file(tmp_path / "a.pth"), CONTENT)
 
 
 @pytest.mark.parity
-def test_torch_reads_it_with_its_own_caution(tmp_path):
+def test_torch_reads_it_with_weights_only(tmp_path):
     torch = pytest.importorskip("torch")
     write_torch_file(tmp_path / "a.pth", CONTENT)
 
@@ -54,7 +54,7 @@ def test_torch_reads_it_with_its_own_caution(tmp_path):
         assert_same(as_numpy(torch.load(tmp_path / "a.pth", weights_only=True, mmap=mmap)), CONTENT)
 
 
-def test_members_are_stored_as_torch_wants_them(tmp_path):
+def test_members_are_stored_uncompressed(tmp_path):
     write_torch_file(tmp_path / "a.pth", {"x": np.zeros(3, np.float32)})
     with zipfile.ZipFile(tmp_path / "a.pth") as archive:
         assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
@@ -62,13 +62,13 @@ def test_members_are_stored_as_torch_wants_them(tmp_path):
 
 
 @pytest.mark.parametrize("content", [{1, 2}, [np.zeros(2, np.complex64)], {"x": np.float32(1)}, {"x": b"b"}, object()])
-def test_other_things_are_refused_and_leave_no_file(content, tmp_path):
-    with pytest.raises(TypeError):
+def test_other_types_are_refused_and_leave_no_file(content, tmp_path):
+    with pytest.raises(TypeError, match="cannot write .+ to a PyTorch file"):
         write_torch_file(tmp_path / "a.pth", content)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_can_t_be_written_is_a_disk_error(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DiskError):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(DiskError, match=rf"^{tmp_path / 'file' / 'a.pth'}: "):
         write_torch_file(tmp_path / "file" / "a.pth", {})

@@ -1,8 +1,8 @@
 """All discriminators of a run as one module.
 
-A discriminator is a linen module audio [B, T] -> (score map, feature maps), whose arrays have the rows of one utterance side by
-side in their leading axis. One for which it matters that audio of two kinds, real and generated, comes in one batch (spectral
-norm iterates once for each) also has a method `together(*batches)`, one output for each of the batches.
+A discriminator is a linen module audio [B, T] -> (score map, feature maps). If its arrays have several rows per utterance, these
+are adjacent in the leading axis. A discriminator that must distinguish real from generated audio in one batch (spectral norm runs
+one power iteration for each) also has a method `together(*batches)`, which returns one output per batch.
 """
 
 from collections.abc import Mapping
@@ -20,16 +20,16 @@ PartOutput = tuple[Array, tuple[Array, ...]]  # score map, feature maps
 
 
 class DiscriminatorOutput(NamedTuple):
-    """What all sub-discriminators give for a batch: one score map and one tuple of feature maps each."""
+    """The outputs of all sub-discriminators for a batch: one score map and one tuple of feature maps each."""
 
     scores: tuple[Float[Array, "..."], ...]
     features: tuple[tuple[Float[Array, "..."], ...], ...]
 
 
 class Discriminator(nn.Module):
-    """Several sub-discriminators as one module, by name.
+    """Several sub-discriminators, by name, as one module.
 
-    With `rematerialize`, a backward pass keeps of each part what it returns and recomputes the rest.
+    With `rematerialize`, only the outputs of each sub-discriminator are kept for the backward pass; the rest is recomputed.
     """
 
     parts: Mapping[str, nn.Module]
@@ -37,10 +37,10 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, *batches: Float[Array, "B T"]) -> tuple[DiscriminatorOutput, ...]:
-        """One output for each of the batches, which go through every part in one pass."""
+        """One output per batch. All batches go through each sub-discriminator in one pass."""
 
         def together(part, *batches):
-            return part.together(*batches) if hasattr(part, "together") else split(part(joined(batches)), len(batches))
+            return part.together(*batches) if hasattr(part, "together") else split(part(concatenated(batches)), len(batches))
 
         discriminate = nn.remat(together) if self.rematerialize else together
         outputs = [discriminate(part.copy(name=name), *batches) for name, part in self.parts.items()]
@@ -50,20 +50,20 @@ class Discriminator(nn.Module):
 def build_discriminator(
     sections: Mapping[str, DiscriminatorConfig], compute_dtype: ComputeDtype = "float32", rematerialize: bool = False
 ) -> Discriminator:
-    """The sub-discriminators of all sections, which are given by their names in the registry, as one module."""
+    """The sub-discriminators of all sections, given by their names in the registry, as one module."""
     parts = {}
     for name, section in sections.items():
         parts |= {f"{name}_{i}": part for i, part in enumerate(section.build(compute_dtype))}
     return Discriminator(parts, rematerialize)
 
 
-def joined(batches: tuple[Float[Array, "B T"], ...]) -> Float[Array, "B_all T"]:
-    """Several batches as one."""
+def concatenated(batches: tuple[Float[Array, "B T"], ...]) -> Float[Array, "B_all T"]:
+    """The batches as one."""
     return batches[0] if len(batches) == 1 else jnp.concatenate(batches)
 
 
 def split(output: PartOutput, count: int) -> list[PartOutput]:
-    """The outputs for each of `count` equal batches that went through a part as one."""
+    """The outputs for each of `count` equal batches, from the output for all of them concatenated."""
 
     def part_of(i):
         return jax.tree.map(lambda x: x[i * x.shape[0] // count : (i + 1) * x.shape[0] // count], output)

@@ -1,4 +1,4 @@
-"""MPD's and MSD's layers as the reference (jik876/hifi-gan) calls them: `discriminators.1.convs.0`, ours at mpd_1/convs_0."""
+"""Names of MPD's and MSD's layers in the reference (jik876/hifi-gan): `discriminators.1.convs.0` is our mpd_1/convs_0."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ _DIMENSIONS = {"mpd": 2, "msd": 1}
 
 
 def discriminator_variables(mpd: StateDict, msd: StateDict) -> dict[str, Any]:
-    """{"params", "spectral"} of our discriminator from a `do_*` file's 'mpd' and 'msd'."""
+    """Our discriminator's variables {"params", "spectral"} from the 'mpd' and 'msd' of a `do_*` file."""
     params: dict[str, Any] = {}
     spectral: dict[str, Any] = {}
     for family, state_dict in (("mpd", mpd), ("msd", msd)):
@@ -33,7 +33,7 @@ def discriminator_variables(mpd: StateDict, msd: StateDict) -> dict[str, Any]:
 def discriminator_state_dicts(
     params: Mapping[str, Any], spectral: Mapping[str, Any] | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The reference's state_dicts of MPD and MSD, in the order of their parameters; without `spectral`, no buffers."""
+    """The reference's state_dicts of MPD and MSD in their parameters' order; without `spectral`, they have no buffers."""
     found: dict[str, dict[str, np.ndarray]] = {"mpd": {}, "msd": {}}
     for path in in_order(layer_paths(params)):
         family = path[0].partition("_")[0]

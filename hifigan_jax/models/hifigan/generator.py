@@ -12,15 +12,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
 from hifigan_jax.models.convolution import TILE
-from hifigan_jax.models.edges import WHOLE, Edges
+from hifigan_jax.models.edges import FULL_ROWS, Edges
 from hifigan_jax.models.generator import Stage, StagedGenerator
-from hifigan_jax.models.layers import Conv, ConvTranspose
+from hifigan_jax.models.layers import WeightNormConv, WeightNormConvTranspose
 
 SLOPE = 0.1
 
 
 class ResBlock1(nn.Module):
-    """For each dilation d: x + conv_1(act(conv_d(act(x)))). Channels and length stay."""
+    """For each dilation d: x + conv_1(act(conv_d(act(x)))). Keeps channels and length."""
 
     kernel_size: int
     dilations: tuple[int, ...]
@@ -28,23 +28,23 @@ class ResBlock1(nn.Module):
     compute_dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B T C"], edges: Edges = WHOLE) -> Float[Array, "B T C"]:
+    def __call__(self, x: Float[Array, "B T C"], edges: Edges = FULL_ROWS) -> Float[Array, "B T C"]:
         for i, dilation in enumerate(self.dilations):
             options = dict(folded=self.folded, compute_dtype=self.compute_dtype)
             conv = dict(features=x.shape[-1], kernel_size=self.kernel_size, **options)
-            y = Conv(**conv, dilation=dilation, name=f"convs1_{i}")(nn.leaky_relu(x, SLOPE))
-            y = Conv(**conv, name=f"convs2_{i}")(nn.leaky_relu(edges.zero(y), SLOPE))
+            y = WeightNormConv(**conv, dilation=dilation, name=f"convs1_{i}")(nn.leaky_relu(x, SLOPE))
+            y = WeightNormConv(**conv, name=f"convs2_{i}")(nn.leaky_relu(edges.zero(y), SLOPE))
             x = x + edges.zero(y)
         return x
 
     @staticmethod
     def reach(kernel_size: int, dilations: tuple[int, ...]) -> int:
-        """How many samples away, on each side, an input still moves an output."""
+        """The receptive field: how many samples away, on each side, an input still affects an output."""
         return sum((dilation + 1) * (kernel_size - 1) // 2 for dilation in dilations)
 
 
 class ResBlock2(nn.Module):
-    """For each dilation d: x + conv_d(act(x)). Channels and length stay."""
+    """For each dilation d: x + conv_d(act(x)). Keeps channels and length."""
 
     kernel_size: int
     dilations: tuple[int, ...]
@@ -52,16 +52,16 @@ class ResBlock2(nn.Module):
     compute_dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B T C"], edges: Edges = WHOLE) -> Float[Array, "B T C"]:
+    def __call__(self, x: Float[Array, "B T C"], edges: Edges = FULL_ROWS) -> Float[Array, "B T C"]:
         for i, dilation in enumerate(self.dilations):
             options = dict(folded=self.folded, compute_dtype=self.compute_dtype)
-            conv = Conv(x.shape[-1], self.kernel_size, dilation=dilation, **options, name=f"convs_{i}")
+            conv = WeightNormConv(x.shape[-1], self.kernel_size, dilation=dilation, **options, name=f"convs_{i}")
             x = x + edges.zero(conv(nn.leaky_relu(x, SLOPE)))
         return x
 
     @staticmethod
     def reach(kernel_size: int, dilations: tuple[int, ...]) -> int:
-        """How many samples away, on each side, an input still moves an output."""
+        """The receptive field: how many samples away, on each side, an input still affects an output."""
         return sum(dilation * (kernel_size - 1) // 2 for dilation in dilations)
 
 
@@ -71,9 +71,9 @@ RESBLOCKS = {"1": ResBlock1, "2": ResBlock2}
 class ResidualUpsampling(StagedGenerator):
     """Upsampling by transposed convolutions, each followed by the mean of residual blocks of several receptive fields.
 
-    What HiFi-GAN shares with families that end otherwise. The fields are the JSON's keys. With `folded`, it takes parameters that
-    went through `fold_norms`. Convolutions are computed in `compute_dtype` (None: as their inputs come), everything else in the
-    inputs' dtype. With `rematerialize`, a backward pass keeps what goes into each residual block and recomputes the rest.
+    HiFi-GAN and iSTFTNet share these layers. The fields are the JSON's keys. With `folded`, the parameters are those returned by
+    `fold_norms`. Convolutions are computed in `compute_dtype` (None: the dtype of their inputs), everything else in the inputs'
+    dtype. With `rematerialize`, only the inputs of residual blocks are kept for the backward pass; the rest is recomputed.
     """
 
     num_mels: int
@@ -92,24 +92,24 @@ class ResidualUpsampling(StagedGenerator):
         ups = zip(channels, self.upsample_kernel_sizes, self.upsample_rates, strict=True)
         blocks = list(zip(self.resblock_kernel_sizes, self.resblock_dilation_sizes, strict=True))
         block = nn.remat(RESBLOCKS[self.resblock]) if self.rematerialize else RESBLOCKS[self.resblock]
-        self.conv_pre = Conv(self.upsample_initial_channel, 7, **self.layer_options)
-        self.ups = [ConvTranspose(*fields, **self.layer_options) for fields in ups]
+        self.conv_pre = WeightNormConv(self.upsample_initial_channel, 7, **self.layer_options)
+        self.ups = [WeightNormConvTranspose(*fields, **self.layer_options) for fields in ups]
         self.resblocks = [block(*fields, **self.layer_options) for _ in channels for fields in blocks]
 
     @property
     def layer_options(self) -> dict[str, Any]:
-        """What every convolution is told."""
+        """Options of every convolution."""
         return dict(folded=self.folded, compute_dtype=self.compute_dtype)
 
     def upsampling_stages(self) -> Iterator[Stage]:
-        """What happens to the mel until the last residual blocks."""
+        """The stages from the mel to the last residual blocks."""
         yield Stage(lambda x, _: self.conv_pre(x), stride=1, left_context=6, latency=3)
         for i, up in enumerate(self.ups):
             taps = -(-up.kernel_size // up.stride)
-            yield Stage(partial(self._upsampled, i), up.stride, taps - 1, latency=(up.kernel_size - up.stride + 1) // 2)
+            yield Stage(partial(self._upsample, i), up.stride, taps - 1, latency=(up.kernel_size - up.stride + 1) // 2)
             yield Stage(partial(self._mean_of_resblocks, i), stride=1, left_context=2 * self._reach, latency=self._reach)
 
-    def _upsampled(self, stage, x, _):
+    def _upsample(self, stage, x, _):
         return self.ups[stage](nn.leaky_relu(x, SLOPE))
 
     def _mean_of_resblocks(self, stage, x, edges):
@@ -123,24 +123,24 @@ class ResidualUpsampling(StagedGenerator):
 
     @property
     def tile_frames(self) -> int:
-        """Stretches of frames that start at multiples of it are computed alike: on CPUs, the same sums in the same order."""
+        """Alignment in frames at which CPUs compute spans alike: the same sums in the same order."""
         tile = TILE * math.lcm(*itertools.chain(*self.resblock_dilation_sizes))
         rates = itertools.accumulate(self.upsample_rates, operator.mul)
         return math.lcm(*(tile // math.gcd(tile, rate) for rate in rates))
 
 
 class HiFiGAN(ResidualUpsampling):
-    """HiFi-GAN: a convolution and a tanh make audio of the upsampled channels. Everything pads with zeros."""
+    """HiFi-GAN: a convolution and a tanh turn the upsampled channels into audio. All layers pad with zeros."""
 
     def setup(self):
         super().setup()
-        self.conv_post = Conv(1, 7, **self.layer_options)
+        self.conv_post = WeightNormConv(1, 7, **self.layer_options)
 
     def stages(self) -> Iterator[Stage]:
-        """What happens to the mel, stage by stage, until its audio comes out."""
+        """The stages from the mel to the audio."""
         yield from self.upsampling_stages()
         yield Stage(self._to_audio, stride=1, left_context=6, latency=3)
 
     def _to_audio(self, x, edges):
-        # The slope is torch's default: the one place where the reference does not say 0.1.
+        # Slope 0.01: the reference uses torch's default here, unlike in all other layers.
         return jnp.tanh(edges.zero(self.conv_post(nn.leaky_relu(x, 0.01))))

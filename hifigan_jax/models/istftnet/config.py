@@ -1,4 +1,4 @@
-"""The keys of the iSTFTNet family (Kaneko et al. 2022, arXiv 2203.02395; code rishikksh20/iSTFTNet-pytorch)."""
+"""Keys of the iSTFTNet family (Kaneko et al. 2022, arXiv 2203.02395; code rishikksh20/iSTFTNet-pytorch)."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -13,31 +13,31 @@ if TYPE_CHECKING:
 
 
 class ISTFTNetConfig(ResidualUpsamplingConfig):
-    """iSTFTNet: HiFi-GAN's first stages, whose last upsampling is an inverse short-time Fourier transform."""
+    """iSTFTNet: HiFi-GAN's first stages, then an inverse short-time Fourier transform for the last upsampling."""
 
     gen_istft_n_fft: Count
     gen_istft_hop_size: Count
 
     def problems(self) -> Iterator[str]:
-        """Keys that contradict one another."""
+        """Conflicts between keys, one line each."""
         yield from super().problems()
         n_fft, hop = self.gen_istft_n_fft, self.gen_istft_hop_size
         if n_fft % 2 or n_fft % hop or n_fft < 2 * hop:
-            yield f"gen_istft_n_fft {n_fft} must be even and a multiple, at least twice, of gen_istft_hop_size {hop}"
+            yield f"gen_istft_n_fft {n_fft} must be even and a multiple of gen_istft_hop_size {hop}, at least twice as large"
 
     @property
     def hop_factors(self) -> dict[str, int]:
-        """Upsampling and the transform's hop."""
+        """The upsampling rates and the transform's hop size."""
         return {"upsample_rates": math.prod(self.upsample_rates), "gen_istft_hop_size": self.gen_istft_hop_size}
 
     def module(self) -> "type[ISTFTNet]":
-        """The class."""
+        """The ISTFTNet class."""
         from hifigan_jax.models.istftnet.generator import ISTFTNet
 
         return ISTFTNet
 
     def params_of(self, state_dict: StateDict, mel: Mel) -> dict[str, Any]:
-        """Parameters from a state_dict of rishikksh20/iSTFTNet-pytorch, whose layers have the reference's names."""
+        """Parameters from a state_dict of rishikksh20/iSTFTNet-pytorch. Its layers have the reference's names."""
         from hifigan_jax.models.hifigan.torch_names import generator_params
 
         return generator_params(state_dict)

@@ -10,14 +10,14 @@ from jaxtyping import Array, Bool, Float
 
 from hifigan_jax.models.generator import Stage
 from hifigan_jax.models.hifigan.generator import ResidualUpsampling
-from hifigan_jax.models.layers import Conv
+from hifigan_jax.models.layers import WeightNormConv
 
 
 class ISTFTNet(ResidualUpsampling):
     """HiFi-GAN's stages, then a convolution to the magnitude and phase of a spectrogram, and its inverse transform.
 
-    The spectrogram has a frame more than there are positions: one reflected position comes first, as the transform's frames are
-    centered. Audio is not bounded.
+    The transform's frames are centered, so that the spectrogram needs one frame more than there are positions: one reflected
+    position is added at the start. Audio is not bounded to [-1, 1].
     """
 
     gen_istft_n_fft: int = 16
@@ -25,13 +25,13 @@ class ISTFTNet(ResidualUpsampling):
 
     def setup(self):
         super().setup()
-        self.conv_post = Conv(self.gen_istft_n_fft + 2, 7, **self.layer_options)
+        self.conv_post = WeightNormConv(self.gen_istft_n_fft + 2, 7, **self.layer_options)
 
     def stages(self) -> Iterator[Stage]:
-        """What happens to the mel, stage by stage, until its audio comes out."""
+        """The stages from the mel to the audio."""
         yield from self.upsampling_stages()
-        # A sample lies in the frames up to half a window away (the window's first value is 0), of which frame i + 1 is centered
-        # on position i; a frame sees three positions on each side.
+        # A sample lies in the frames up to half a window away (the window's first value is 0). Frame i + 1 is centered on
+        # position i and depends on three positions on each side.
         half, hop = self.gen_istft_n_fft // 2 // self.gen_istft_hop_size, self.gen_istft_hop_size
         yield Stage(self._to_audio, hop, left_context=2 * half + 5, latency=(half + 2) * hop)
 
@@ -49,7 +49,7 @@ def inverse_stft(
 ) -> Float[Array, "B T"]:
     """Audio of centered frames, T = (L - 1) hop: a periodic Hann window of n_fft = 2 (K - 1) samples, n_fft a multiple of hop.
 
-    Overlapping frames are added and divided by the sum of their squared windows, over the frames that `inside` counts in.
+    Overlapping frames are added and divided by the sum of their squared windows. `inside` masks the frames (None: all).
     """
     n_fft = 2 * (magnitude.shape[-1] - 1)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
@@ -63,7 +63,7 @@ def inverse_stft(
 
 
 def overlap_add(frames: Float[Array, "B L N"], hop: int) -> Float[Array, "B T"]:
-    """Frames of N samples, each `hop` after the one before, added up; N / 2 samples are cut off at each end."""
+    """The sum of frames of N samples that start `hop` samples apart, without N / 2 samples at each end."""
     rows, count, size = frames.shape
     parts = size // hop
     blocks = frames.reshape(rows, count, parts, hop)
@@ -72,6 +72,6 @@ def overlap_add(frames: Float[Array, "B L N"], hop: int) -> Float[Array, "B T"]:
 
 
 def _inverse_basis(n_fft: int) -> np.ndarray:
-    """[2 K, n_fft]: real and imaginary parts of the bins -> samples, as `numpy.fft.irfft`."""
+    """Matrix [2 K, n_fft] from real and imaginary parts of the bins to samples, as in `numpy.fft.irfft`."""
     identity = np.eye(n_fft // 2 + 1)
     return np.concatenate([np.fft.irfft(identity, n_fft), np.fft.irfft(1j * identity, n_fft)])

@@ -1,4 +1,4 @@
-"""The keys of the MelGAN family (Kumar et al. 2019, arXiv 1910.06711; code descriptinc/melgan-neurips)."""
+"""Keys of the MelGAN family (Kumar et al. 2019, arXiv 1910.06711; code descriptinc/melgan-neurips)."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class MelGANConfig(GeneratorConfig):
-    """MelGAN: upsampling with kernels twice as wide as their rates, each followed by dilated residual layers."""
+    """MelGAN: upsampling with kernels twice as long as their rates, each followed by dilated residual layers."""
 
     upsample_rates: Annotated[tuple[Count, ...], Field(min_length=1)]
     upsample_initial_channel: Count
@@ -23,7 +23,7 @@ class MelGANConfig(GeneratorConfig):
 
     DEFAULT_LOSSES = {
         "gan_loss": "hinge",
-        # The original weights its sum over features by 10, and each by 4 / (layers + 1) / scales with 4 layers and 3 scales.
+        # The original weights the sum of feature maps by 10, and each by 4 / (layers + 1) / scales with 4 layers and 3 scales.
         "loss_weights": {"adversarial": 1.0, "feature_matching": 10 * 4 / 5 / 3},
     }
     DEFAULT_DISCRIMINATORS = ("melgan",)
@@ -32,17 +32,17 @@ class MelGANConfig(GeneratorConfig):
     ALSO_CALLED = {"ratios": "upsample_rates", "n_residual_layers": "residual_layers", "ngf": "upsample_initial_channel"}
 
     def problems(self) -> Iterator[str]:
-        """Channels that can't be halved so often."""
+        """Channels that cannot be halved by every upsampling layer."""
         if self.upsample_initial_channel % 2 ** len(self.upsample_rates):
             yield f"upsample_initial_channel must be a multiple of {2 ** len(self.upsample_rates)}: every upsampling halves it"
 
     @property
     def hop_factors(self) -> dict[str, int]:
-        """Upsampling alone."""
+        """The upsampling rates."""
         return {"upsample_rates": math.prod(self.upsample_rates)}
 
     def module(self) -> "type[MelGAN]":
-        """The class."""
+        """The MelGAN class."""
         from hifigan_jax.models.melgan.generator import MelGAN
 
         return MelGAN
@@ -61,11 +61,11 @@ class MelGANConfig(GeneratorConfig):
 
 
 class MelGANDiscriminatorConfig(DiscriminatorConfig):
-    """MelGAN's discriminator: the same layers on the audio as it is, halved, quartered."""
+    """MelGAN's discriminator: the same layers on audio at full, half and quarter rate."""
 
     melgan_scales: Count = 3
     melgan_channels: Count = 16  # of the first layer
-    melgan_downsamplings: Count = 4  # layers
+    melgan_downsamplings: Count = 4  # number of downsampling layers
     melgan_downsampling_rate: Annotated[Count, Field(ge=2)] = 4
 
     ALSO_CALLED = {
@@ -76,13 +76,13 @@ class MelGANDiscriminatorConfig(DiscriminatorConfig):
     }
 
     def problems(self) -> Iterator[str]:
-        """Channels that can't be split into groups of four."""
+        """Channels that cannot be split into groups of four."""
         narrowest = self.melgan_channels * self.discriminator_channel_mult
         if narrowest % 4:
-            yield f"melgan_channels x discriminator_channel_mult is {narrowest:g}: make it a multiple of 4, the width of a group"
+            yield f"melgan_channels * discriminator_channel_mult is {narrowest:g}: make it a multiple of 4, a group's channels"
 
     def build(self, compute_dtype: ComputeDtype = "float32") -> "list[MelGANDiscriminator]":
-        """One module for each scale."""
+        """One module per scale."""
         from hifigan_jax.models.layers import COMPUTE_DTYPES
         from hifigan_jax.models.melgan.discriminator import MelGANDiscriminator
 

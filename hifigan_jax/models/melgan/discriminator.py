@@ -5,16 +5,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
 from hifigan_jax.models.discriminators.combined import PartOutput
-from hifigan_jax.models.layers import Conv
+from hifigan_jax.models.layers import WeightNormConv
 
 SLOPE = 0.2
-WIDEST = 1024  # channels, before channel_mult
+MAX_CHANNELS = 1024  # before channel_mult
 
 
 class MelGANDiscriminator(nn.Module):
-    """Looks at the audio at 1 / 2**pools of its rate, with grouped convolutions that downsample by `rates`.
+    """Grouped convolutions that downsample by `rates`, on the audio at 1 / 2**pools of its rate.
 
-    The score map is no feature map here, as in the original.
+    As in the original, the score map is not one of the feature maps.
     """
 
     pools: int
@@ -35,27 +35,27 @@ class MelGANDiscriminator(nn.Module):
         layers.append(dict(features=self._width(len(self.rates), 2), kernel_size=5))
         features = []
         for i, layer in enumerate(layers):
-            x = nn.leaky_relu(Conv(**layer, compute_dtype=self.compute_dtype, name=f"convs_{i}")(x), SLOPE)
+            x = nn.leaky_relu(WeightNormConv(**layer, compute_dtype=self.compute_dtype, name=f"convs_{i}")(x), SLOPE)
             features.append(x)
-        score = Conv(1, 3, compute_dtype=self.compute_dtype, name="conv_post")(x)
+        score = WeightNormConv(1, 3, compute_dtype=self.compute_dtype, name="conv_post")(x)
         return score, tuple(features)
 
     def _width(self, layer: int, factor: int = 1) -> int:
-        """Channels after so many downsamplings, times `factor`."""
-        wide = self.channels
+        """Channels after `layer` downsampling layers, times `factor`."""
+        channels = self.channels
         for rate in self.rates[:layer]:
-            wide = min(wide * rate, WIDEST)
-        return int(min(factor * wide, WIDEST) * self.channel_mult)
+            channels = min(channels * rate, MAX_CHANNELS)
+        return int(min(factor * channels, MAX_CHANNELS) * self.channel_mult)
 
 
 def average_pool(audio: Float[Array, "B T"]) -> Float[Array, "B T_out"]:
-    """Means of 4 samples, every 2, over those of them that exist: T_out = T // 2. One sample is missing at either end."""
+    """Means of 4 samples with stride 2; padding, one sample at each end, does not count: T_out = T // 2."""
     count = audio.shape[1] // 2
     padded = jnp.pad(audio, ((0, 0), (1, 2)))[:, : 2 * count + 2]
-    existing = jnp.pad(jnp.ones_like(audio[:1]), ((0, 0), (1, 2)))[:, : 2 * count + 2]
+    mask = jnp.pad(jnp.ones_like(audio[:1]), ((0, 0), (1, 2)))[:, : 2 * count + 2]
 
     def sums(x):
         pairs = x.reshape(x.shape[0], count + 1, 2).sum(axis=-1)
         return pairs[:, :-1] + pairs[:, 1:]
 
-    return sums(padded) / sums(existing)
+    return sums(padded) / sums(mask)

@@ -1,7 +1,7 @@
-"""MelGAN's layers as descriptinc/melgan-neurips and seungwonpark/melgan call them.
+"""Names of MelGAN's layers in descriptinc/melgan-neurips and seungwonpark/melgan.
 
-Both build the same graph of numbered modules; the latter scales its natural-log mel by (mel + 5) / 5 first, which is folded into
-the first convolution here: with reflected edges this is exact.
+Both build the same layers from numbered modules. The latter first scales its natural-log mel by (mel + 5) / 5. Here, this is
+folded into the first convolution, which is exact with reflection padding.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,13 +18,13 @@ Layers = list[tuple[Path, str]]
 def generator_params(state_dict: Any, stages: int, residual_layers: int, natural_log: bool) -> dict[str, Any]:
     """The tree {conv_pre, ups_i, residuals_i, conv_post} of (v, g, bias).
 
-    `natural_log` says whether the mel is in natural log. Raises CheckpointError for any other state_dict.
+    `natural_log`: whether mels are natural-log. Raises CheckpointError for any other state_dict.
     """
     state_dict = checked(state_dict)
     if any(name.startswith("generator.") for name in state_dict):
         if not natural_log:
             raise CheckpointError(
-                "a generator of seungwonpark/melgan, which takes natural-log mels: name a JSON whose mel_convention has them"
+                "seungwonpark/melgan generators take natural-log mels: use a configuration with mel_convention 'hifigan'"
             )
         return _with_scaled_input(_named(state_dict, _seungwonpark_generator(stages, residual_layers)))
     return _named(state_dict, _descriptinc_generator(stages, residual_layers))
@@ -53,13 +53,13 @@ def _named(state_dict: dict[str, np.ndarray], layers: Layers) -> dict[str, Any]:
 
     def path_of(layer):
         if layer not in paths:
-            raise CheckpointError(f"no MelGAN of this configuration: it has no layer {layer}")
+            raise CheckpointError(f"not a MelGAN of this configuration, which has no layer {layer}")
         return paths[layer]
 
     params = params_of(state_dict, path_of)
-    given = {name.rpartition(".")[0].removesuffix(".parametrizations.weight") for name in state_dict}
-    if missing := [name for name in paths if name not in given]:
-        raise CheckpointError(f"no MelGAN of this configuration: layer {missing[0]} is missing")
+    found = {name.rpartition(".")[0].removesuffix(".parametrizations.weight") for name in state_dict}
+    if missing := [name for name in paths if name not in found]:
+        raise CheckpointError(f"not a MelGAN of this configuration: layer {missing[0]} is missing")
     return params
 
 
@@ -95,7 +95,7 @@ def _seungwonpark_discriminator(scale: int, layer: int, module: str) -> str:
 
 
 def _discriminator(scales: int, downsamplings: int, name: Callable[[int, int, str], str]) -> Layers:
-    """Of each scale: a module of padding, convolution, activation; modules of convolution, activation; a convolution."""
+    """Layers of each scale. The first module has padding, convolution and activation; the last one is a convolution only."""
     last = downsamplings + 2
     return [
         ((f"melgan_{scale}", "conv_post" if layer == last else f"convs_{layer}"), name(scale, layer, module))
@@ -105,7 +105,7 @@ def _discriminator(scales: int, downsamplings: int, name: Callable[[int, int, st
 
 
 def _with_scaled_input(params: dict[str, Any]) -> dict[str, Any]:
-    """The parameters for a mel where these are for (mel + 5) / 5."""
+    """The parameters for mels, from `params` for (mel + 5) / 5."""
     layer = params["conv_pre"]
     v = layer["v"].astype(np.float64)
     kernel = v * (layer["g"] / np.sqrt(np.sum(v * v, axis=(0, 1))))

@@ -1,9 +1,9 @@
-"""Keeps outputs of the public PyTorch program in golden.npz (needs torch and librosa):
+"""Writes outputs of the public PyTorch program to golden.npz (needs torch and librosa):
 
     python tests/models/istftnet/make_golden.py CHECKOUT
 
-CHECKOUT is a clone of rishikksh20/iSTFTNet-pytorch at commit 781480e. Its code runs here unchanged; only shapes and numbers are
-kept.
+CHECKOUT is a clone of rishikksh20/iSTFTNet-pytorch at commit 781480e. Its code runs unchanged; only shapes and numbers are
+stored.
 """
 
 import json
@@ -20,7 +20,7 @@ HERE = pathlib.Path(__file__).parent
 sys.path.append(str(HERE.parents[1] / "parity"))
 from test_istftnet import GOLDEN, MEL, excerpt, weights_of  # noqa: E402
 
-# What it imports and doesn't need here, and a function whose argument became keyword-only.
+# Stubs for unneeded imports, and a wrapper for a function with an argument that became keyword-only.
 sys.modules |= {name: types.ModuleType(name) for name in ("matplotlib", "matplotlib.pylab")}
 sys.modules["matplotlib"].use = lambda *_: None
 sys.modules["matplotlib"].pylab = sys.modules["matplotlib.pylab"]
@@ -29,13 +29,13 @@ librosa.util.pad_center = lambda data, size: pad_center(data, size=size)
 
 
 class Attributes(dict):
-    """A dictionary with its keys as attributes."""
+    """A dictionary with attribute access to its keys."""
 
     __getattr__ = dict.__getitem__
 
 
 def main(checkout: str) -> None:
-    """Writes the file."""
+    """Writes golden.npz."""
     sys.path.insert(0, checkout)
     import models
     import stft

@@ -1,4 +1,4 @@
-"""iSTFTNet against outputs of the public PyTorch program, which make_golden.py keeps."""
+"""iSTFTNet compared with stored outputs of the public PyTorch program (see make_golden.py)."""
 
 import json
 import pathlib
@@ -21,13 +21,13 @@ MEL = np.random.RandomState(1).normal(-5, 2, (2, 80, 20)).astype(np.float32)
 
 
 def weights_of(shapes: str) -> dict[str, np.ndarray]:
-    """The comparison's weights for a state_dict."""
+    """The weights of the comparison for a state_dict with these shapes."""
     values = filled(json.loads(shapes))
     return {name: (value * 1.6 if name.endswith("weight_g") else value).astype(np.float32) for name, value in values.items()}
 
 
 def excerpt(audio: np.ndarray) -> np.ndarray:
-    """Values at 1,000 places."""
+    """1,000 values at fixed random positions."""
     return np.asarray(audio).ravel()[np.random.RandomState(3).randint(0, audio.size, 1000)]
 
 
@@ -51,7 +51,7 @@ def test_the_generator_equals_the_public_program(config, golden):
     np.testing.assert_allclose(audio[:, [0, 1, 2, 3, -4, -3, -2, -1]], golden["edges"], atol=1e-5)
 
 
-def test_names_go_both_ways_in_the_original_s_order(config, golden):
+def test_names_round_trip_in_the_original_order(config, golden):
     theirs = weights_of(str(golden["shapes"]))
     back = config.generator.state_dict_of(config.generator.params_of(theirs, config.mel))
     assert list(back) == list(theirs)
@@ -59,7 +59,7 @@ def test_names_go_both_ways_in_the_original_s_order(config, golden):
         np.testing.assert_array_equal(back[tensor], value)
 
 
-def test_parameter_counts_are_the_public_program_s(config, golden):
+def test_parameter_counts_equal_those_of_the_public_program(config, golden):
     generator = generator_of(config)
     params = jax.eval_shape(generator.init, jax.random.key(0), Conditions(jnp.zeros((1, 8, 80))))["params"]
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 13_262_244
@@ -67,7 +67,7 @@ def test_parameter_counts_are_the_public_program_s(config, golden):
 
 
 @pytest.mark.parametrize(("n_fft", "hop"), [(16, 4), (32, 8), (12, 6)])
-def test_the_inverse_transform_undoes_the_transform(n_fft, hop, rng, float64):
+def test_the_inverse_transform_inverts_the_transform(n_fft, hop, rng, float64):
     audio = rng.normal(size=40 * hop)
     window = scipy.signal.get_window("hann", n_fft)
     padded = np.pad(audio, n_fft // 2)

@@ -1,9 +1,9 @@
-"""Keeps outputs of the two public PyTorch programs in golden.npz (needs torch):
+"""Writes outputs of the two public PyTorch programs to golden.npz (needs torch):
 
     python tests/models/melgan/make_golden.py MELGAN_NEURIPS SEUNGWONPARK
 
-The arguments are clones of descriptinc/melgan-neurips at commit 6488045 and seungwonpark/melgan at aca5990. Their code runs here
-unchanged; only shapes and numbers are kept.
+The arguments are clones of descriptinc/melgan-neurips at commit 6488045 and seungwonpark/melgan at aca5990. Their code runs
+unchanged; only shapes and numbers are stored.
 """
 
 import importlib
@@ -19,7 +19,7 @@ from test_melgan import AUDIO, GOLDEN, MELS, excerpt, weights_of
 
 
 def imported(checkout: str, module: str):
-    """A module of a clone."""
+    """A module imported from a clone."""
     sys.path.insert(0, checkout)
     try:
         return importlib.import_module(module)
@@ -40,7 +40,7 @@ def loaded(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def main(neurips: str, seungwonpark: str) -> None:
-    """Writes the file."""
+    """Writes golden.npz."""
     original, other = imported(neurips, "mel2wav.modules"), imported(seungwonpark, "model.generator")
     scales = imported(seungwonpark, "model.multiscale")
     modules = {
@@ -49,19 +49,19 @@ def main(neurips: str, seungwonpark: str) -> None:
         "seungwonpark generator": other.Generator(80),
         "seungwonpark discriminator": scales.MultiScaleDiscriminator(),
     }
-    kept = {f"{name} shapes": np.array(shapes_of(module)) for name, module in modules.items()}
+    stored = {f"{name} shapes": np.array(shapes_of(module)) for name, module in modules.items()}
     with torch.no_grad():
         for name, module in modules.items():
             loaded(module)
             if name.endswith("generator"):
-                kept[name] = excerpt(name, module(torch.from_numpy(MELS[name]))[:, 0].numpy())
+                stored[name] = excerpt(name, module(torch.from_numpy(MELS[name]))[:, 0].numpy())
                 continue
             for scale, found in enumerate(module(torch.from_numpy(AUDIO)[:, None])):
                 maps, score = (found[:-1], found[-1]) if name.startswith("neurips") else found
                 for layer, array in enumerate([*maps, score]):
                     key = f"{name} {scale} {layer}"
-                    kept[key] = excerpt(key, array.numpy().transpose(0, 2, 1))
-    np.savez_compressed(GOLDEN, **kept)
+                    stored[key] = excerpt(key, array.numpy().transpose(0, 2, 1))
+    np.savez_compressed(GOLDEN, **stored)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""MelGAN against outputs of the public PyTorch programs, which make_golden.py keeps."""
+"""MelGAN compared with stored outputs of the public PyTorch programs (see make_golden.py)."""
 
 import json
 import pathlib
@@ -36,13 +36,13 @@ DISCRIMINATORS = ("neurips discriminator", "seungwonpark discriminator")
 
 
 def weights_of(shapes: str) -> dict[str, np.ndarray]:
-    """The comparison's weights for a state_dict, loud enough for errors to be heard."""
+    """The weights of the comparison for a state_dict with these shapes, with outputs loud enough to show errors."""
     values = filled(json.loads(shapes))
     return {name: (value * 1.6 if name.endswith("weight_g") else value).astype(np.float32) for name, value in values.items()}
 
 
 def excerpt(name: str, array: np.ndarray) -> np.ndarray:
-    """400 values, at places that depend on the name only."""
+    """400 values at positions that depend only on the name."""
     flat = np.asarray(array).ravel()
     return flat[np.random.RandomState(zlib.crc32(name.encode())).randint(0, flat.size, 400)]
 
@@ -58,14 +58,14 @@ def golden():
         return dict(file)
 
 
-def of_layout(config, name):
-    """The configuration that a program's weights are for: seungwonpark's take natural-log mels."""
+def config_for(config, name):
+    """The configuration for a program's weights: those of seungwonpark take natural-log mels."""
     return config.replace({"mel_convention": "hifigan"}) if name.startswith("seungwonpark") else config
 
 
 @pytest.mark.parametrize("name", GENERATORS)
 def test_the_generator_equals_the_public_programs(name, config, golden):
-    config = of_layout(config, name)
+    config = config_for(config, name)
     params = config.generator.params_of(weights_of(str(golden[f"{name} shapes"])), config.mel)
     mel = jnp.asarray(MELS[name].transpose(0, 2, 1))
     audio = np.asarray(jax.jit(generator_of(config).apply)({"params": params}, Conditions(mel)))
@@ -94,7 +94,7 @@ def test_there_are_4_27_million_parameters(config):
     assert sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(fold_norms, params))) == 4_260_257
 
 
-def test_names_go_both_ways_in_the_original_s_order(config, golden):
+def test_names_round_trip_in_the_original_order(config, golden):
     for section, name in ((config.generator, GENERATORS[0]), (config.discriminators["melgan"], DISCRIMINATORS[0])):
         theirs = weights_of(str(golden[f"{name} shapes"]))
         params = section.params_of(theirs, config.mel) if name in GENERATORS else section.params_of(theirs)
@@ -104,35 +104,35 @@ def test_names_go_both_ways_in_the_original_s_order(config, golden):
             np.testing.assert_array_equal(back[tensor], value)
 
 
-def test_the_discriminator_s_parameters_are_those_of_the_module(config, golden):
+def test_converted_discriminator_parameters_have_the_module_s_shapes(config, golden):
     params = config.discriminators["melgan"].params_of(weights_of(str(golden["neurips discriminator shapes"])))
     expected = jax.eval_shape(discriminator_of(config).init, jax.random.key(0), jnp.zeros((1, 8192)))["params"]
     assert shape_difference(params, expected) is None
 
 
-def test_weights_for_natural_log_mels_are_refused_for_others(config, golden):
+def test_weights_for_natural_log_mels_are_rejected_for_other_conventions(config, golden):
     theirs = weights_of(str(golden["seungwonpark generator shapes"]))
     with pytest.raises(CheckpointError, match="natural-log mels"):
         config.generator.params_of(theirs, config.mel)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda weights: weights.pop("model.1.bias"), "layer conv_pre is incomplete"),
         (lambda weights: [weights.pop(f"model.1.{leaf}") for leaf in ("bias", "weight_g", "weight_v")], "model.1 is missing"),
         (lambda weights: weights.update({"model.40.bias": np.zeros(3, np.float32)}), "no layer model.40"),
     ],
 )
-def test_what_is_no_melgan_of_the_configuration_is_refused(change, said, config, golden):
+def test_state_dicts_that_do_not_match_the_configuration_are_rejected(change, message, config, golden):
     weights = weights_of(str(golden["neurips generator shapes"]))
     change(weights)
-    with pytest.raises(CheckpointError, match=said):
+    with pytest.raises(CheckpointError, match=message):
         config.generator.params_of(weights, config.mel)
 
 
 @pytest.mark.parametrize("length", [8, 9, 4097])
-def test_average_pool_leaves_the_edges_zeros_out(length, normal):
+def test_average_pool_excludes_the_zeros_at_the_edges(length, normal):
     audio = np.asarray(normal(2, length))
     expected = [audio[:, max(2 * i - 1, 0) : 2 * i + 3].mean(axis=1) for i in range(length // 2)]
     np.testing.assert_allclose(average_pool(jnp.asarray(audio)), np.stack(expected, axis=1), atol=1e-6)
@@ -145,7 +145,7 @@ def test_hinge_losses_by_hand():
     assert loss.generator(fake) == pytest.approx(1.0)
 
 
-def test_both_networks_of_a_run_go_to_the_original_s_files_and_back(config, tmp_path, rng):
+def test_both_networks_of_a_run_round_trip_through_the_original_s_files(config, tmp_path, rng):
     small = {"upsample_initial_channel": 16, "melgan_channels": 4, "melgan_scales": 2, "melgan_downsamplings": 2}
     config = config.replace(small)
     state = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(leaf.dtype), state_shapes(config))
@@ -162,13 +162,13 @@ def test_both_networks_of_a_run_go_to_the_original_s_files_and_back(config, tmp_
     assert paired_discriminator(tmp_path / "pair" / "netG.pt", found.config) is None
 
 
-def test_another_generator_s_run_against_melgan_s_discriminator_has_no_files_of_the_reference(tmp_path):
+def test_a_hifigan_run_with_melgan_s_discriminator_cannot_be_converted_to_the_reference_s_files(tmp_path):
     config = load_config(packaged_config("config_v3"), {"discriminators": ["melgan"], "upsample_initial_channel": 16})
     generator = generator_of(config)
     shapes = jax.eval_shape(generator.init, jax.random.key(0), Conditions(jnp.zeros((1, 8, 80))))["params"]
     leaves = {name: np.ones(leaf.shape, leaf.dtype) for name, leaf in named_leaves(shapes).items()}
     step = checkpoint.write(tmp_path / "step", {"generator": leaves}, config)
-    with pytest.raises(UsageError, match=r"do_\* files hold no melgan: convert the generator alone"):
+    with pytest.raises(UsageError, match=r"do_\* files cannot contain melgan: convert only the generator"):
         convert(step, tmp_path / "theirs")
     assert not (tmp_path / "theirs").exists()
     assert convert(step, tmp_path / "alone.pth") == [tmp_path / "alone.pth"]

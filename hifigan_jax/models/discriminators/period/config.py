@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class PeriodDiscriminatorConfig(DiscriminatorConfig):
-    """MPD (Kong et al. 2020): a sub-discriminator for each period."""
+    """MPD (Kong et al. 2020): one sub-discriminator per period."""
 
     mpd_periods: Annotated[tuple[Count, ...], Field(min_length=1)] = (2, 3, 5, 7, 11)
 
@@ -25,13 +25,13 @@ class PeriodDiscriminatorConfig(DiscriminatorConfig):
             yield "discriminator_channel_mult must be at least 1/32: MPD's narrowest layer has 32 channels"
 
     def training_problems(self, optimization: Optimization) -> Iterator[str]:
-        """A period that a segment has no two of."""
+        """A period that does not fit twice into a segment."""
         longest = max(self.mpd_periods)
         if longest > optimization.segment_size // 2:
-            yield f"mpd_periods: {longest} is more than half of segment_size {optimization.segment_size}: leave it out"
+            yield f"mpd_periods: period {longest} is longer than half of segment_size {optimization.segment_size}: remove it"
 
     def build(self, compute_dtype: ComputeDtype = "float32") -> "list[PeriodDiscriminator]":
-        """One module for each period."""
+        """One module per period."""
         from hifigan_jax.models.discriminators.period.discriminator import PeriodDiscriminator
         from hifigan_jax.models.layers import COMPUTE_DTYPES
 

@@ -5,15 +5,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
 from hifigan_jax.models.discriminators.combined import PartOutput
-from hifigan_jax.models.layers import Conv
+from hifigan_jax.models.layers import WeightNormConv
 
 SLOPE = 0.1
 
 
 class PeriodDiscriminator(nn.Module):
-    """Looks at every `period`-th sample: the audio is folded into P interleaved sequences, which share all weights.
+    """Convolutions on every `period`-th sample: the audio is split into P interleaved sequences, which share all weights.
 
-    The reference's (5, 1) kernels on [B, C, T / P, P] never mix columns, so the columns are rows of the batch here.
+    The reference's (5, 1) kernels on [B, C, T / P, P] never mix columns, so that the columns can be rows of the batch here.
     """
 
     period: int
@@ -28,8 +28,10 @@ class PeriodDiscriminator(nn.Module):
         x = x.reshape(-1, x.shape[2], 1)  # [B * P, T / P, 1]
         features = []
         for i, (channels, stride) in enumerate(((32, 3), (128, 3), (512, 3), (1024, 3), (1024, 1))):
-            conv = Conv(int(channels * self.channel_mult), 5, stride, compute_dtype=self.compute_dtype, name=f"convs_{i}")
+            conv = WeightNormConv(
+                int(channels * self.channel_mult), 5, stride, compute_dtype=self.compute_dtype, name=f"convs_{i}"
+            )
             x = nn.leaky_relu(conv(x), SLOPE)
             features.append(x)
-        score = Conv(1, 3, compute_dtype=self.compute_dtype, name="conv_post")(x)
+        score = WeightNormConv(1, 3, compute_dtype=self.compute_dtype, name="conv_post")(x)
         return score, (*features, score)

@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 
 class ScaleDiscriminatorConfig(DiscriminatorConfig):
-    """MSD (Kong et al. 2020): the audio as it is, halved and quartered; the first scale has spectral norm."""
+    """MSD (Kong et al. 2020): audio at full, half and quarter rate; the first scale has spectral norm."""
 
     def problems(self) -> Iterator[str]:
-        """Channels that the groups don't divide."""
+        """Channels that are not divisible by the groups."""
         if (128 * self.discriminator_channel_mult) % 16:
             yield "discriminator_channel_mult must be a multiple of 1/8: MSD's narrowest layer has 128 channels in 16 groups"
 
     def build(self, compute_dtype: ComputeDtype = "float32") -> "list[ScaleDiscriminator]":
-        """One module for each of the three scales."""
+        """One module per scale."""
         from hifigan_jax.models.discriminators.scale.discriminator import ScaleDiscriminator
         from hifigan_jax.models.layers import COMPUTE_DTYPES
 

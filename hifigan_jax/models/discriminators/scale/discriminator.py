@@ -4,14 +4,14 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
-from hifigan_jax.models.discriminators.combined import PartOutput, joined, split
-from hifigan_jax.models.layers import Conv, SpectralConv
+from hifigan_jax.models.discriminators.combined import PartOutput, concatenated, split
+from hifigan_jax.models.layers import SpectralNormConv, WeightNormConv
 
 SLOPE = 0.1
 
 
 class ScaleDiscriminator(nn.Module):
-    """Looks at the audio at 1 / 2**pools of its rate, with wide grouped convolutions."""
+    """Wide grouped convolutions on the audio at 1 / 2**pools of its rate."""
 
     pools: int
     spectral: bool = False
@@ -43,18 +43,18 @@ class ScaleDiscriminator(nn.Module):
         return score, (*features, score)
 
     def together(self, *batches: Float[Array, "B T"]) -> list[PartOutput]:
-        """One output for each of the batches, each with a power iteration of its own."""
-        return split(self(joined(batches), len(batches)), len(batches))
+        """One output per batch, each with its own power iteration."""
+        return split(self(concatenated(batches), len(batches)), len(batches))
 
     def _conv(self, x, power_iterations, channels, kernel_size, stride, groups, name):
         options = dict(stride=stride, groups=groups, compute_dtype=self.compute_dtype, name=name)
         if self.spectral:
-            return SpectralConv(channels, kernel_size, **options)(x, power_iterations)
-        return Conv(channels, kernel_size, **options)(x)
+            return SpectralNormConv(channels, kernel_size, **options)(x, power_iterations)
+        return WeightNormConv(channels, kernel_size, **options)(x)
 
 
 def average_pool(audio: Float[Array, "B T"]) -> Float[Array, "B T_out"]:
-    """Means of 4 samples, every 2, with two counted zeros on either side: T_out = T // 2 + 1."""
+    """Means of 4 samples with stride 2; the two zeros of padding on each side count: T_out = T // 2 + 1."""
     pairs = audio.shape[1] // 2 + 2
     padded = jnp.pad(audio, ((0, 0), (2, 2)))[:, : 2 * pairs]
     sums = padded.reshape(audio.shape[0], pairs, 2).sum(axis=-1)

@@ -1,0 +1,55 @@
+"""Utterances to be synthesized: a mel, or a recording whose mel the device computes."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from hifigan_jax.config import Mel
+from hifigan_jax.synthesis.packing import Span
+
+
+class MelUtterance(NamedTuple):
+    """A log-mel [F, M]. Only the audio of its first `wanted` frames is returned."""
+
+    mel: np.ndarray
+    wanted: int
+
+    @property
+    def frames(self) -> int:
+        """Number of mel frames."""
+        return self.mel.shape[0]
+
+    @staticmethod
+    def empty_row(size: int, settings: Mel) -> np.ndarray:
+        """An empty window [size, M]."""
+        return np.zeros((size, settings.num_mels), np.float32)
+
+    def place(self, span: Span, row: np.ndarray, settings: Mel) -> None:
+        """Copies the span's mel frames into the window `row`."""
+        row[span.offset : span.offset + span.stop - span.start] = self.mel[span.start : span.stop]
+
+
+class AudioUtterance(NamedTuple):
+    """A recording, already padded by reflection at both ends, to be resynthesized."""
+
+    padded: np.ndarray
+    frames: int
+
+    @property
+    def wanted(self) -> int:
+        """Frames whose audio is returned: all of them."""
+        return self.frames
+
+    @staticmethod
+    def empty_row(size: int, settings: Mel) -> np.ndarray:
+        """The samples [T] that the mel of an empty window of `size` frames is computed from."""
+        return np.zeros((size - 1) * settings.hop_size + settings.n_fft, np.float32)
+
+    def place(self, span: Span, row: np.ndarray, settings: Mel) -> None:
+        """Copies the samples that the span's mel frames are computed from into `row`."""
+        offset, start = span.offset * settings.hop_size, span.start * settings.hop_size
+        size = (span.stop - span.start - 1) * settings.hop_size + settings.n_fft
+        row[offset : offset + size] = self.padded[start : start + size]
+
+
+Utterance = MelUtterance | AudioUtterance
