@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
+import scaling
 import tables
 
 MADE = {
@@ -116,3 +117,13 @@ def test_numbers_have_three_significant_digits_and_no_exponent(value, text):
 def test_the_median_of_an_even_number_is_the_mean_of_the_middle():
     assert tables.median([4, 1, 3, 2]) == 2.5
     assert tables.median([3, 1, 2]) == 2
+
+
+def test_the_roofline_s_bytes_come_from_two_batch_sizes():
+    step = {"accumulation_steps": 1, "rematerialize": False}
+    rows = [
+        {**step, "batch_size": 16, "bytes_accessed": 108.0},
+        {**step, "batch_size": 16, "bytes_accessed": 150.0, "rematerialize": True},
+        {**step, "batch_size": 8, "bytes_accessed": 60.0},
+    ]
+    assert scaling.step_bytes(rows) == (12.0, 6.0)
