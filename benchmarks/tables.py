@@ -56,12 +56,12 @@ def training(result: Result) -> str:
 
 
 def streaming(result: Result) -> str:
-    """The first sound of a stream and the speed of streaming, one column per model."""
+    """Time to first audio and the speed of streaming, one column per model."""
     models = result["rows"]
-    rows = [["look-ahead", *(f"{row['lookahead_frames']} frames, {row['lookahead_ms']:.0f} ms" for row in models.values())]]
+    rows = [["lookahead", *(f"{row['lookahead_frames']} frames, {row['lookahead_ms']:.0f} ms" for row in models.values())]]
     for arrival in ("at once", "one by one"):
         cells = [f"{digits(row['first_sound_ms'][arrival])} ms" for row in models.values()]
-        rows.append([f"first sound, frames arriving {arrival}", *cells])
+        rows.append([f"time to first audio, frames arriving {arrival}", *cells])
     rows.append(["`decode` of the entire mel", *(f"{digits(row['times_real_time']['complete'])} x" for row in models.values())])
     for size in next(iter(models.values()))["relative_speed"]:
         speeds = ((row["times_real_time"][size], row["relative_speed"][size]) for row in models.values())
@@ -111,7 +111,7 @@ def exactness(result: Result) -> str:
 
 
 def agreement(result: Result) -> str:
-    """Share of 16-bit samples within one step of the reference."""
+    """Share of 16-bit samples within one LSB of the reference."""
     pairs = [*next(iter(result["results"].values()))]
     rows = [[name(model), *(f"{shares[pair]:.1%}" for pair in pairs)] for model, shares in result["results"].items()]
     return table([f"{result['files']} recordings", *pairs], rows)
@@ -134,7 +134,7 @@ def families(result: Result) -> str:
     """Speed of each family relative to V1."""
     speeds = [f"{digits(row['speed_up'])} x" for row in result["rows"].values()]
     real_time = [f"{digits(row['x_real_time'])} x" for row in result["rows"].values()]
-    return table(["", *map(name, result["rows"])], [["speed against V1", *speeds], ["against real time", *real_time]])
+    return table(["", *map(name, result["rows"])], [["speed relative to V1", *speeds], ["x real time", *real_time]])
 
 
 def learning(result: Result) -> str:
@@ -157,8 +157,8 @@ def roofline(result: Result) -> str:
             slowest = (max(hours[f"compute {dtype}"], hours["memory"]) for dtype in ("float32", "bfloat16"))
             milliseconds = (f"{row['ms'][key]:.1f}" for key in ("compute float32", "compute bfloat16", "memory", "all-reduce"))
             rows.append([row["machine"], row["devices"], *milliseconds, *(f"{value:,.1f}" for value in slowest)])
-    headers = ["machine", "devices", "float32, ms", "bfloat16, ms", "memory, ms", "all-reduce, ms"]
-    return table([*headers, "1e6 h, float32, h", "1e6 h, bfloat16, h"], rows)
+    headers = ["machine", "devices in training", "float32, ms", "bfloat16, ms", "memory, ms", "all-reduce, ms"]
+    return table([*headers, "hours for 1M h of speech, float32", "bfloat16"], rows)
 
 
 def memory(result: Result) -> str:
@@ -193,7 +193,7 @@ def overview(results: Mapping[str, Result]) -> str:
     if result := results.get("streaming"):
         for config, row in result["rows"].items():
             rows.append(
-                [f"first sound of a stream, {name(config)}", milliseconds(row["first_sound_ms"]["at once"] / 1e3), "", ""]
+                [f"time to first audio of a stream, {name(config)}", milliseconds(row["first_sound_ms"]["at once"] / 1e3), "", ""]
             )
     return table(["job", "hifigan_jax", "reference, torch", "speed-up"], rows)
 

@@ -16,6 +16,8 @@ from hifigan_jax.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
+DEFAULT_FOLDER = Data.model_fields["input_wavs_dir"].default
+
 
 class Recording(NamedTuple):
     """One audio file with its length in samples and its peak, the largest |sample|.
@@ -78,8 +80,9 @@ def load_corpus(config: Config, index_path: Path) -> Corpus:
 def list_recordings(data: Data) -> tuple[list[str], list[str]]:
     """The paths of the training recordings and of the validation recordings.
 
-    Each is read from a list file (the reference's `name|text`, or paths), a folder, or input_wavs_dir. Without a validation
-    list, one recording in twenty (evenly spread, 150 at most) is held out.
+    Each is read from a list file (the reference's `name|text`, or paths), a folder, or input_wavs_dir. Without a list, LJSpeech's
+    own lists are used if their recordings are in input_wavs_dir. Without a validation list, one recording in twenty (evenly
+    spread, 150 at most) is held out.
     """
     training = _listed(data.input_training_file, "LJSpeech-1.1/training.txt", data.input_wavs_dir)
     validation = _listed(data.input_validation_file, "LJSpeech-1.1/validation.txt", data.input_wavs_dir)
@@ -115,7 +118,8 @@ def _listed(path: str | None, default: str, folder: str) -> list[str] | None:
     if path is None:
         if not os.path.isfile(default):
             return None
-        path = default
+        paths = _listed(default, default, folder)
+        return paths if os.path.isfile(paths[0]) or os.path.normpath(folder) == os.path.normpath(DEFAULT_FOLDER) else None
     if os.path.isdir(path):
         return audio_files(Path(path))
     try:

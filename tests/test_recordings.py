@@ -109,8 +109,18 @@ def test_the_lists_of_ljspeech_are_the_default(config, folder):
     (folder / "LJSpeech-1.1").mkdir()
     (folder / "LJSpeech-1.1" / "training.txt").write_text("a|x\n")
     (folder / "LJSpeech-1.1" / "validation.txt").write_text("b|x\n")
+    record("a.wav", "b.wav", "c.wav")
     training, validation = list_recordings(config.data)
     assert (named(training), named(validation)) == (["a.wav"], ["b.wav"])
+
+
+def test_the_lists_of_ljspeech_do_not_apply_to_another_folder(config, folder):
+    (folder / "LJSpeech-1.1").mkdir()
+    (folder / "LJSpeech-1.1" / "training.txt").write_text("LJ001-0001|x\n")
+    (folder / "LJSpeech-1.1" / "validation.txt").write_text("LJ001-0002|x\n")
+    record("a.wav", "b.wav", "c.wav")
+    training, validation = list_recordings(config.data)
+    assert (named(training), named(validation)) == (["b.wav", "c.wav"], ["a.wav"])
 
 
 # --- folders --------------------------------------------------------------------------------------------------------------------

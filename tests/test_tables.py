@@ -68,9 +68,9 @@ def test_training_compares_every_dtype_with_torch_in_float32():
 
 def test_streaming_has_a_column_per_model():
     assert tables.streaming(STREAMING).splitlines()[2:] == [
-        "| look-ahead | 13 frames, 151 ms |",
-        "| first sound, frames arriving at once | 17 ms |",
-        "| first sound, frames arriving one by one | 76.2 ms |",
+        "| lookahead | 13 frames, 151 ms |",
+        "| time to first audio, frames arriving at once | 17 ms |",
+        "| time to first audio, frames arriving one by one | 76.2 ms |",
         "| `decode` of the entire mel | 30 x |",
         "| stream, chunks of 64 frames | 24 x (80%) |",
     ]

@@ -45,7 +45,7 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
         metavar="PATH_OR_NAME",
         help="a .pth or .safetensors file, a run folder, or a pretrained model: universal_v1 (default), ljspeech_v1",
     )
-    result.add_argument("--config", metavar="JSON", help="the model's configuration, if there is none beside the weights")
+    result.add_argument("--config", metavar="JSON", help="the model's configuration, if there is none next to the weights")
     result.add_argument(
         "--shard", type=_shard, default=(1, 1), metavar="I/N", help="process only part I of N, to split a folder over processes"
     )

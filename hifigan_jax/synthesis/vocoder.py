@@ -45,7 +45,7 @@ class Vocoder:
     """
 
     def __init__(self, config: Config, params: Any, devices: Sequence[jax.Device] | None = None):
-        """Takes unfolded `params`, as training stores them. Batches are sharded over `devices` (default: this host's)."""
+        """Takes `params` with weight norm (v, g), as in training. Batches are sharded over `devices` (default: this host's)."""
         devices = jax.local_devices() if devices is None else devices
         mesh = jax.make_mesh((len(devices),), ("data",), (AxisType.Auto,), devices=devices)
         replicated, sharded = PartitionSpec(), PartitionSpec("data")
@@ -68,19 +68,19 @@ class Vocoder:
     def from_pretrained(cls, source: str | Path, config: str | Path | None = None, compute_dtype: str = "float32") -> "Vocoder":
         """Loads a pretrained model (`universal_v1`, `ljspeech_v1`), a .pth or .safetensors file, or a run folder.
 
-        `config` is the path of the JSON configuration, needed only if there is none beside the weights. `compute_dtype` is the
+        `config` is the path of the JSON configuration, needed only if there is none next to the weights. `compute_dtype` is the
         dtype of convolutions: "bfloat16" is less exact, and faster on devices that support it. Raises CheckpointError.
         """
         generator = load_generator(source, config)
         return cls(generator.config.replace({"compute_dtype": compute_dtype}), generator.params)
 
     def update(self, params: Any) -> None:
-        """Replaces the weights by unfolded `params` of the same shapes, without compiling anything again."""
+        """Replaces the weights by `params` with weight norm, of the same shapes, without compiling anything again."""
         self._params = self._fold(jax.device_put(params, self._replicated))
 
     @property
     def params(self) -> Any:
-        """The generator's parameters with weight norm folded into the kernels, as `generate` takes them."""
+        """The generator's parameters with weight norm merged into the kernels, as `generate` takes them."""
         return self._params
 
     @property
@@ -177,12 +177,12 @@ class Vocoder:
     def _streamer(self) -> Streamer:
         return Streamer(self._generator, self.settings.num_mels, self._replicated, self._platform)
 
-    def utterance_of_mel(self, mel: np.ndarray) -> MelUtterance:
+    def utterance_of_mel(self, mel: ArrayLike) -> MelUtterance:
         """Checks a mel [F, M] and prepares it for `synthesize`.
 
         If it has fewer frames than the generator's padding needs, silent frames are appended and their audio is cut off.
         """
-        mel = self._checked(mel)
+        mel = self._checked(_as_numpy(mel))
         frames = max(mel.shape[0], self._generator.shortest)
         return MelUtterance(pad_with_silence(mel, frames, self.settings.convention.silence), mel.shape[0])
 
@@ -193,9 +193,9 @@ class Vocoder:
             raise DataError("a mel must be finite floating-point numbers")
         return mel.astype(np.float32)
 
-    def utterance_of_audio(self, audio: np.ndarray) -> Utterance:
+    def utterance_of_audio(self, audio: ArrayLike) -> Utterance:
         """Checks audio [T] at the model's sampling rate and prepares it for `synthesize`."""
-        shortest = max(self.settings.padding, self.hop_size - 1)
+        audio, shortest = _as_numpy(audio), max(self.settings.padding, self.hop_size - 1)
         if audio.ndim != 1 or audio.size <= shortest:
             raise DataError(f"audio of {audio.shape} samples: expected one channel of more than {shortest} samples")
         audio = audio.astype(np.float32)

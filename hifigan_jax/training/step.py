@@ -33,9 +33,9 @@ def make_train_step(
     """The jitted step (state, batch) -> (state, scalars), as in Kong et al. 2020, section 2.4.
 
     The discriminator is updated first, on real and generated audio; then the generator, through the updated discriminator. Both
-    use one forward pass of the generator. `learning_rate` is a function of the epoch. The state is replicated over `mesh` and
-    donated; the batch is sharded over it. One all-reduce per network averages its losses and gradients over all devices, which
-    gives those of the full batch. Each device processes its rows in `accumulation_steps` micro-batches.
+    use one forward pass of the generator (recomputed with accumulation). `learning_rate` is a function of the epoch. The state is
+    replicated over `mesh` and donated; the batch is sharded over it. One all-reduce per network averages its losses and gradients
+    over all devices, which gives those of the full batch. Each device processes its rows in `accumulation_steps` micro-batches.
     """
     gan_loss = GAN_LOSSES[losses.gan_loss]
     weights = {name: weight for name, weight in losses.loss_weights.items() if weight > 0}
