@@ -27,7 +27,7 @@ class Recording(NamedTuple):
     """
 
     path: str
-    frames: int
+    samples: int
     peak: float
     mel_path: str | None = None
     centered: bool = False
@@ -148,10 +148,10 @@ def _recordings(paths: Sequence[str], infos: dict[str, audio.AudioInfo], shortes
         if path not in infos:
             continue
         info = infos[path]
-        if info.frames < shortest:
-            logger.warning("left out: %s: %d samples, fewer than %d", path, info.frames, shortest)
+        if info.samples < shortest:
+            logger.warning("left out: %s: %d samples, fewer than %d", path, info.samples, shortest)
             continue
-        recordings.append(Recording(path, info.frames, info.peak))
+        recordings.append(Recording(path, info.samples, info.peak))
     return tuple(recordings)
 
 
@@ -163,7 +163,7 @@ def _with_mels(corpus: Corpus, folder: str, mel: Mel, index_path: Path) -> Corpu
     recordings = {recording.path: recording for recording in (*corpus.training, *corpus.validation)}
     mels = {path: os.path.join(folder, Path(path).stem + ".npy") for path in recordings}
     known, problems = _inspect_all(sorted(set(mels.values())), index_path, functools.partial(_inspect_mel, mel.num_mels), 1)
-    expected = {path: recording.frames // mel.hop_size for path, recording in recordings.items() if mels[path] in known}
+    expected = {path: recording.samples // mel.hop_size for path, recording in recordings.items() if mels[path] in known}
     centered = bool(expected) and all(known[mels[path]][0] == frames + 1 for path, frames in expected.items())
     if centered:
         logger.info(

@@ -157,7 +157,7 @@ def with_mels(corpus, config, tmp_path):
     """The corpus with a mel for each recording; each frame contains the integer of its first sample."""
     recordings = []
     for number, recording in enumerate(corpus.training):
-        frames = recording.frames // HOP
+        frames = recording.samples // HOP
         first = 1 + sum(LENGTHS[:number])
         mel = np.broadcast_to(first + HOP * np.arange(frames), (80, frames)).astype(np.float32)
         np.save(tmp_path / f"{number}.npy", mel)

@@ -289,7 +289,7 @@ def test_only_changed_and_new_files_are_read_again(config, folder, inspected):
     record("e.wav")
     corpus = load_corpus(config, folder / "index.json")
     assert sorted(inspected) == ["b.wav", "c.wav", "e.wav"]
-    assert {os.path.basename(recording.path): recording.frames for recording in corpus.training}["b.wav"] == 5000
+    assert {os.path.basename(recording.path): recording.samples for recording in corpus.training}["b.wav"] == 5000
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"a": 1}', '{"a": [1, 2]}', '[["a", 1]]', "\0"])

@@ -192,5 +192,5 @@ def _keep_reference_config(folder: Path, config: Config) -> None:
 
 
 def _fingerprint(corpus: Corpus) -> str:
-    names = "\n".join(f"{Path(recording.path).name} {recording.frames}" for recording in corpus.training)
+    names = "\n".join(f"{Path(recording.path).name} {recording.samples}" for recording in corpus.training)
     return hashlib.sha256(os.fsencode(names)).hexdigest()
