@@ -20,22 +20,20 @@ import jaxtyping
 if sys.version_info < (3, 12):  # on one Python: checking takes a good part of the time, and finds the same on all
     jaxtyping.install_import_hook("hifigan_jax", "beartype.beartype")
 
-from hifigan_jax import runtime
-
-# Most of the time goes into compiling: programs are kept from run to run, and shared with subprocesses.
-kept = os.environ.get("HIFIGAN_JAX_TEST_CACHE") or runtime.compile_cache_folder().parent.with_name("tests")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = str(pathlib.Path(kept) / runtime.compile_cache_folder().name)
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])  # jax may have been imported before
+from hifigan_jax import runtime
+from hifigan_jax.config import Config, load_config, packaged_config
+
+# Most of the time goes into compiling: programs are kept from run to run, and shared with subprocesses.
+kept = os.environ.get("HIFIGAN_JAX_TEST_CACHE") or runtime.compile_cache_folder().parent.with_name("tests")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(pathlib.Path(kept) / runtime.compile_cache_folder().name)
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_numpy_rank_promotion", "raise")
 logging.getLogger("hifigan_jax").setLevel(logging.INFO)  # as the programs do
-
-from hifigan_jax.config import Config, load_config, packaged_config  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -42,8 +42,8 @@ def discriminators(config: Config) -> tuple[torch.nn.Module, torch.nn.Module]:
 
     def narrow(kind):
         def layer(*arguments, **options):
-            before, after, *others = arguments
-            return kind(*(channels if channels == 1 else int(channels * width) for channels in (before, after)), *others, **options)
+            channels = (count if count == 1 else int(count * width) for count in arguments[:2])
+            return kind(*channels, *arguments[2:], **options)
 
         return mock.patch.object(models, kind.__name__, layer)
 
