@@ -83,6 +83,17 @@ def shared_tiny_config() -> Config:
 
 
 @pytest.fixture(scope="session")
+def tiny_leaves(shared_tiny_config) -> dict[str, np.ndarray]:
+    """Random parameters of the shared generator, by name."""
+    from hifigan_jax.models.generator import Conditions
+    from hifigan_jax.training.setup import generator_of
+    from hifigan_jax.trees import named_leaves
+
+    params = jax.jit(generator_of(shared_tiny_config).init)(jax.random.key(0), Conditions(jnp.zeros((1, 8, 80))))["params"]
+    return named_leaves(jax.device_get(params))
+
+
+@pytest.fixture(scope="session")
 def shared_training_config(shared_tiny_config) -> Config:
     """Training on the samples: 6 recordings, 3 batches an epoch, 1 recording to validate on."""
     samples = pathlib.Path(__file__).parent.parent / "samples"

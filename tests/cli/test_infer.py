@@ -9,30 +9,23 @@ import sys
 import time
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import soundfile
-from flax import traverse_util
 
 from hifigan_jax import audio, checkpoint
 from hifigan_jax.cli import infer as infer_command
 from hifigan_jax.cli import main, run
-from hifigan_jax.models.generator import Conditions
 from hifigan_jax.synthesis import Vocoder
-from hifigan_jax.training.setup import generator_of
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "samples"
 
 
 @pytest.fixture
-def weights(tiny_config, tmp_path):
+def weights(tiny_config, tiny_leaves, tmp_path, shared_programs):
     """A checkpoint folder of a small model."""
-    params = jax.jit(generator_of(tiny_config).init)(jax.random.key(0), Conditions(jnp.zeros((1, 8, 80))))["params"]
-    leaves = traverse_util.flatten_dict(jax.device_get(params), sep="/")
-    return checkpoint.write(tmp_path / "weights", {"generator": leaves}, tiny_config)
+    return checkpoint.write(tmp_path / "weights", {"generator": tiny_leaves}, tiny_config)
 
 
 @pytest.fixture

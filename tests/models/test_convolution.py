@@ -122,6 +122,7 @@ def test_derivatives_of_any_order_and_mode_are_those_of_xla_s_own(case, float64)
 
         first = jax.grad(loss, argnums=(0, 1))
         penalty = jax.grad(lambda *operands: sum(jnp.sum(one**2) for one in first(*operands)), argnums=(0, 1))
+
         def both(*operands):
             forward = jax.jvp(penalty, operands, jax.tree.map(jnp.cos, operands))
             return forward, jax.hessian(loss, argnums=1)(*operands)

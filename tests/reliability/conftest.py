@@ -8,6 +8,13 @@ from make_tiny import make_tiny
 from hifigan_jax import Vocoder
 
 
+@pytest.fixture(scope="package", autouse=True)
+def shared(sharing):
+    """All vocoders and runs here are the tiny generator's."""
+    with sharing():
+        yield
+
+
 @pytest.fixture(scope="session")
 def tensors() -> dict[str, np.ndarray]:
     """The tiny generator's state_dict."""
@@ -21,9 +28,10 @@ def tiny(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def vocoder(tiny) -> Vocoder:
+def vocoder(tiny, sharing) -> Vocoder:
     """The tiny generator."""
-    return Vocoder.from_pretrained(tiny)
+    with sharing():
+        return Vocoder.from_pretrained(tiny)
 
 
 @pytest.fixture(scope="session")
