@@ -138,6 +138,7 @@ def sharing():
             patch.setattr(Vocoder, "__init__", vocoder)
             yield
 
+    sharing.forget = kept.clear
     return sharing
 
 

@@ -44,7 +44,8 @@ def infer(capfd, **flags):
     return code, captured.out, captured.err
 
 
-def test_a_folder_becomes_speech_under_the_reference_s_names(weights, recordings, tmp_path, capfd):
+def test_a_folder_becomes_speech_under_the_reference_s_names(weights, recordings, tmp_path, capfd, sharing):
+    sharing.forget()  # so that all compilations are counted
     output = tmp_path / "out"
     code, printed, said = infer(capfd, input_wavs_dir=recordings, output_dir=output, checkpoint_file=weights)
     assert code == 0, said
