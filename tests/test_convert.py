@@ -25,6 +25,7 @@ def assert_same_generator(source, other):
     jax.tree.map(np.testing.assert_array_equal, one.params, two.params)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("between", ["b.safetensors", "folder"])
 def test_a_generator_comes_back_bit_for_bit(between, ours, tmp_path):
     convert(ours, tmp_path / between)
@@ -57,6 +58,7 @@ def test_a_generator_alone_becomes_the_reference_s_files(ours, tmp_path):
     assert json.loads(written[1].read_text())["upsample_rates"] == [8, 8, 4]
 
 
+@pytest.mark.smoke
 def test_a_whole_run_comes_back_bit_for_bit_and_goes_on(training_config, run_of, leaves, tmp_path):
     ours = run_of(training_config, "run", 3)  # a whole epoch
     written = convert(ours, tmp_path / "theirs")

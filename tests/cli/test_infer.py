@@ -6,7 +6,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +46,7 @@ def infer(capfd, **flags):
     return code, captured.out, captured.err
 
 
+@pytest.mark.smoke
 def test_a_folder_becomes_speech_under_the_reference_s_names(weights, recordings, tmp_path, capfd, sharing):
     sharing.forget()  # so that all compilations are counted
     output = tmp_path / "out"
@@ -113,15 +116,24 @@ def test_a_disk_that_can_t_be_written_ends_it_in_one_line(weights, recordings, t
     assert "can't be written" in line
 
 
+def main_thread_comes_to(function):
+    """Waits until this function of concurrent.futures is on the main thread's stack."""
+    for _ in range(3000):
+        frames = traceback.extract_stack(sys._current_frames()[threading.main_thread().ident])
+        if any(frame.name == function and "concurrent" in frame.filename for frame in frames):
+            return
+        time.sleep(0.01)
+
+
 def test_an_interrupt_leaves_no_half_written_file(weights, recordings, tmp_path, capfd, monkeypatch, request):
     write = soundfile.write
     interrupts = iter([signal.SIGINT])
 
     def interrupted(path, *arguments, **keywords):
         for number in interrupts:
-            time.sleep(1)  # until the main thread has nothing left to do but to wait for this file
+            main_thread_comes_to("result")  # it waits for this file
             os.kill(os.getpid(), number)
-            time.sleep(0.2)  # it hears of it while the file is being written
+            main_thread_comes_to("shutdown")  # it has heard of it, while the file is being written
         write(path, *arguments, **keywords)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
@@ -197,6 +209,7 @@ def test_what_is_wrong_is_said_in_one_line(flags, code, said, capfd, tmp_path):
     assert said in line
 
 
+@pytest.mark.smoke
 def test_convert_makes_a_checkpoint_that_speaks_the_same(weights, tmp_path, capfd):
     assert main(["convert", str(weights), str(tmp_path / "copy")]) == 0
     mel = np.full((80, 20), -5, np.float32)
@@ -206,6 +219,7 @@ def test_convert_makes_a_checkpoint_that_speaks_the_same(weights, tmp_path, capf
     assert "already there" in capfd.readouterr().err
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("program", ["infer.py", "train.py"])
 def test_help_needs_no_jax(program):
     code = f"import sys, runpy; sys.argv = [{program!r}, '--help']\ntry: runpy.run_path({program!r}, run_name='__main__')\n"
@@ -214,6 +228,7 @@ def test_help_needs_no_jax(program):
     assert result.stdout.splitlines()[-1] == "0 False", result.stderr
 
 
+@pytest.mark.smoke
 def test_the_console_script_lists_its_commands(capfd):
     with pytest.raises(SystemExit) as end:
         main(["--help"])

@@ -58,6 +58,7 @@ def test_recordings_and_mels_can_come_together(vocoder, mels, together, rng):
         np.testing.assert_allclose(spoken[i], expected, atol=1e-4 if i % 2 else 1e-6)
 
 
+@pytest.mark.smoke
 def test_decode_takes_a_mel_or_a_batch_of_them(vocoder, mels):
     vocoder = vocoder[0]
     batch = np.stack([mels[5].T, mels[5].T[:, ::-1]])
@@ -67,6 +68,7 @@ def test_decode_takes_a_mel_or_a_batch_of_them(vocoder, mels):
     np.testing.assert_allclose(audio[0], vocoder.decode(mels[5].T), atol=1e-6)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("samples", [385, 5000, 40_000, 300_001])
 def test_a_recording_equals_its_mel(samples, vocoder, rng):
     vocoder = vocoder[0]

@@ -132,7 +132,7 @@ def free_port():
 
 def ended(processes):
     """What each wrote to stdout and stderr, when all have ended well."""
-    said = [process.communicate(timeout=300) for process in processes]
+    said = [process.communicate() for process in processes]
     assert [process.returncode for process in processes] == [0] * len(processes), said
     return said
 
