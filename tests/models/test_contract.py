@@ -103,7 +103,7 @@ def loud(config):
 def lengths(generator, window: int) -> list[int]:
     """From the shortest allowed to three windows; few different ones, as each compiles a program for the utterance alone."""
     shortest = generator.shortest
-    return [shortest, shortest + 1, window + 1, shortest, 3 * window, shortest + 1, window + 1]
+    return [shortest, window + 1, shortest, 3 * window, window + 1, shortest]
 
 
 def mels(config, frames, dtype):
