@@ -204,7 +204,7 @@ def gradient_case(name: str, dtype: str) -> Case:
     biases keep the values away from it there; in float64, where it doesn't happen, nothing does.
     """
     config = CONFIGS[name]
-    audio = real_and_fake(dtype, config.optimization.segment_size // 2)[:1]
+    audio = real_and_fake(dtype, config.optimization.segment_size // 4)[:1]
 
     def weights():
         return [weights_of(model, dtype, large_biases=dtype == "float32") for model in networks(name)]

@@ -8,7 +8,7 @@ from make_tiny import make_tiny
 from hifigan_jax import Vocoder
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def shared(sharing):
     """All vocoders and runs here are the tiny generator's."""
     with sharing():
