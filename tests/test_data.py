@@ -12,6 +12,8 @@ from hifigan_jax.errors import DataError
 from hifigan_jax.mel import log_mel, log_mel_of_padded
 from hifigan_jax.recordings import Corpus, Recording
 
+pytestmark = pytest.mark.smoke
+
 SEGMENT, HOP = 512, 256
 LENGTHS = (512, 513, 1000, 1500, 2000, 2500, 3000)
 

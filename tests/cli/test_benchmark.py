@@ -11,6 +11,8 @@ from hifigan_jax.models.generator import Conditions
 from hifigan_jax.runtime import Compilations
 from hifigan_jax.training.setup import generator_of
 
+pytestmark = pytest.mark.smoke
+
 
 @pytest.fixture
 def config_file(tiny_config, tmp_path):

@@ -13,6 +13,8 @@ from hifigan_jax.config import INPUT_PATHS, Mel, load_config, packaged_config, s
 from hifigan_jax.errors import DiskError, UsageError
 from hifigan_jax.models.hifigan.config import HiFiGANConfig
 
+pytestmark = pytest.mark.smoke
+
 V1 = json.loads(packaged_config("config_v1").read_text(encoding="utf-8"))
 V3 = json.loads(packaged_config("config_v3").read_text(encoding="utf-8"))
 KEYS = list(load_config(packaged_config("config_v1")).flat())  # all keys of V1's sections

@@ -13,10 +13,11 @@ from hifigan_jax.training.state import learning_rate
 
 
 @pytest.fixture(scope="module")
-def stopped(shared_training_config, tmp_path_factory):
+def stopped(shared_training_config, tmp_path_factory, sharing):
     """A run that stopped after 4 steps, in the middle of its second epoch, in our files and in the reference's."""
     folder = tmp_path_factory.mktemp("stopped")
-    train(shared_training_config.replace({"checkpoint_path": str(folder / "ours"), "max_steps": 4}))
+    with sharing():
+        train(shared_training_config.replace({"checkpoint_path": str(folder / "ours"), "max_steps": 4}))
     convert(folder / "ours", folder / "theirs")
     return folder
 
