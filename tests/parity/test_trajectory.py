@@ -18,7 +18,6 @@ def assert_near(ours, theirs, bar):
         assert abs(ours[name] - theirs[name]) <= bar * abs(theirs[name]), f"{name}: {ours[name]} and {theirs[name]}"
 
 
-@pytest.mark.smoke
 def test_losses_follow_the_kept_losses_of_the_reference(float64):
     with np.load(cases.GOLDEN / "trajectory.npz") as kept:
         state = trajectory.start("float64")
