@@ -156,5 +156,5 @@ def test_what_is_no_mel_ends_a_stream_in_one_line(chunk, vocoder, mel):
 
 def test_a_generator_without_stages_is_not_streamed(vocoder, mel, monkeypatch):
     monkeypatch.delattr(HiFiGAN, "stages")
-    with pytest.raises(UsageError, match=r"HiFiGAN can't be streamed: use decode"):
+    with pytest.raises(UsageError, match=r"HiFiGAN cannot be streamed: use decode"):
         vocoder.stream([mel])
