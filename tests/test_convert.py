@@ -38,7 +38,7 @@ def test_a_generator_is_converted_there_and_back_bit_for_bit(between, ours, tmp_
 def test_a_pth_file_needs_its_configuration_in_its_folder_or_by_config(ours, tiny_config, tmp_path):
     (tmp_path / "alone").mkdir()
     convert(ours, tmp_path / "alone" / "b.pth")
-    with pytest.raises(CheckpointError, match="give its JSON with --config"):
+    with pytest.raises(CheckpointError, match="pass its JSON with --config"):
         load_generator(tmp_path / "alone" / "b.pth")
     convert(tmp_path / "alone" / "b.pth", tmp_path / "again", ours / "config.json")
     assert_same_generator(tmp_path / "again", ours)
@@ -88,4 +88,4 @@ def test_the_program_prints_the_written_paths(ours, tmp_path, capfd):
     assert main(["convert", str(ours), str(tmp_path / "b.safetensors")]) == 0
     assert capfd.readouterr().out == f"{tmp_path / 'b.safetensors'}\n"
     assert main(["convert", str(tmp_path / "missing"), str(tmp_path / "c")]) == 4
-    assert "no such file, folder or named model" in capfd.readouterr().err
+    assert "no such file, folder or pretrained model" in capfd.readouterr().err

@@ -17,10 +17,12 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
     result.add_argument("task", choices=("synthesis", "training"))
     result.add_argument("--config", required=True, metavar="JSON", help="for example configs/config_v1.json")
     result.add_argument(
-        "--batch_size", type=_count, metavar="N", help="rows over all devices (default 1; in training the JSON's)"
+        "--batch_size", type=_count, metavar="N", help="global batch size (default: 1 in synthesis, the JSON's in training)"
     )
-    result.add_argument("--frames", type=_count, nargs="+", default=[396], metavar="N", help="mel frames (default 396)")
-    result.add_argument("--devices", type=_count, metavar="N", help="use N devices (default: all); a CPU is divided into N")
+    result.add_argument(
+        "--frames", type=_count, nargs="+", default=[396], metavar="N", help="mel frames in synthesis (default 396)"
+    )
+    result.add_argument("--devices", type=_count, metavar="N", help="use N devices (default: all); on a CPU, N virtual devices")
     result.add_argument("--rounds", type=_count, default=9, metavar="N", help="timed calls; their median is shown (default 9)")
     add_compute_dtype(result, "float32")
     add_set(result)
@@ -89,5 +91,5 @@ def _line(row: dict, config, training: bool, peak: float) -> str:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"a number from 1 on, not {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a positive integer, not {text!r}")
     return int(text)

@@ -30,8 +30,10 @@ from hifigan_jax.synthesis.streaming import Streamer
 from hifigan_jax.synthesis.utterances import AudioUtterance, MelUtterance, Utterance
 
 _USUAL_CONTEXT = 16  # frames; a larger receptive field takes proportionally longer windows
-_LONGEST_SINGLE = 1024  # frames; a single utterance up to this length is not padded to a full window, only to a multiple of
-_SINGLE_STEP = 8  # frames, or of a power of two up to a 16th of its length: each size compiles a program
+# A single utterance of up to _LONGEST_SINGLE frames is not padded to a full window, but to a multiple of _SINGLE_STEP, or of a
+# larger power of two, at most a 16th of its length. Each size compiles a program.
+_LONGEST_SINGLE = 1024
+_SINGLE_STEP = 8
 _IN_FLIGHT = 2  # batches queued on the device while the host prepares the next
 
 
@@ -75,7 +77,7 @@ class Vocoder:
         return cls(generator.config.replace({"compute_dtype": compute_dtype}), generator.params)
 
     def update(self, params: Any) -> None:
-        """Replaces the weights by `params` with weight norm, of the same shapes, without compiling anything again."""
+        """Replaces the weights with `params` with weight norm, of the same shapes, without compiling anything again."""
         self._params = self._fold(jax.device_put(params, self._replicated))
 
     @property
@@ -188,7 +190,8 @@ class Vocoder:
 
     def _checked(self, mel: np.ndarray) -> np.ndarray:
         if mel.ndim != 2 or mel.shape[1] != self.settings.num_mels or mel.shape[0] == 0:
-            raise DataError(f"a mel of {mel.shape[::-1]}: expected ({self.settings.num_mels}, F) with one frame or more")
+            sizes = " x ".join(map(str, mel.shape))
+            raise DataError(f"a mel of {sizes} values: expected {self.settings.num_mels} bins and one frame or more")
         if mel.dtype.kind != "f" or not np.isfinite(mel).all():
             raise DataError("a mel must be finite floating-point numbers")
         return mel.astype(np.float32)
@@ -197,7 +200,7 @@ class Vocoder:
         """Checks audio [T] at the model's sampling rate and prepares it for `synthesize`."""
         audio, shortest = _as_numpy(audio), max(self.settings.padding, self.hop_size - 1)
         if audio.ndim != 1 or audio.size <= shortest:
-            raise DataError(f"audio of {audio.shape} samples: expected one channel of more than {shortest} samples")
+            raise DataError(f"audio of shape {audio.shape}: expected one channel with more than {shortest} samples")
         audio = audio.astype(np.float32)
         if audio.size // self.hop_size < self._generator.shortest:
             return self.utterance_of_mel(self._log_mel(audio))

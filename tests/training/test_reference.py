@@ -78,7 +78,7 @@ def test_a_run_of_another_model_is_refused(theirs, training_config, run_of):
 def test_g_files_alone_start_a_new_run(theirs, training_config, run_of, leaves, caplog):
     (theirs / "do_00000003").unlink()
     run = run_of(training_config, "theirs", 1)
-    assert "no do_* of the same step as its g_*: starting from scratch" in caplog.text
+    assert "no do_* of the same step as its g_*: not resumed" in caplog.text
     assert leaves(run, 1)["training"]["step"] == 1
 
 
