@@ -9,8 +9,11 @@ which fills the cache of compiled programs, is not counted.
 """
 
 import argparse
+import json
+import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from statistics import median
 
@@ -32,6 +35,17 @@ def commands(config: Path, weights: Path, reference_python: str | None) -> dict[
     return programs
 
 
+def phases(config: Path, weights: Path, recording: Path, output: Path) -> dict[str, float]:
+    """Return the seconds that each phase of `infer.py` takes: medians of three processes."""
+    script = Path(__file__).with_name("start_phases.py")
+    runs = []
+    for _ in range(3):
+        command = [sys.executable, str(script), str(time.time()), *map(str, (recording, weights, config.resolve(), output))]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder.ROOT)
+        runs.append(json.loads(done.stdout.splitlines()[-1]))
+    return {phase: median(run[phase] for run in runs) for phase in runs[0]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = [packaged_config(name) for name in ("config_v1", "config_v2")]
@@ -42,7 +56,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     print(f"one recording of {options.seconds:g} s; {about_cpu()}")
-    rows = {}
+    rows, parts = {}, {}
     with tempfile.TemporaryDirectory() as temporary:
         recordings = Path(temporary, "recordings")
         samples, rate = read_audio(RECORDING)
@@ -53,11 +67,12 @@ def main() -> None:
             programs = commands(config, weights, options.reference_python)
             seconds = folder.measure(programs, recordings, 1, options.rounds)
             rows[config.stem] = {name: {"median": median(times), "seconds": times} for name, times in seconds.items()}
+            parts[config.stem] = phases(config, weights, recordings / "recording.wav", Path(temporary, "out.wav"))
             for name, row in rows[config.stem].items():
                 print(f"{config.stem}, {name}: {row['median']:.2f} s")
     if options.json:
         versions = folder.torch_version(options.reference_python) if options.reference_python else {}
-        write_results(options.json, {"audio_seconds": options.seconds, "versions": versions, "rows": rows})
+        write_results(options.json, {"audio_seconds": options.seconds, "versions": versions, "rows": rows, "phases": parts})
 
 
 if __name__ == "__main__":

@@ -87,7 +87,10 @@ def start(result: Result) -> str:
         ours, reference = programs["hifigan_jax"]["median"], programs.get("reference", {}).get("median")
         cells = [f"{digits(reference)} s", f"{digits(reference / ours)} x"] if reference else ["", ""]
         rows.append([name(config), f"{digits(ours)} s", *cells])
-    return table([f"one recording of {result['audio_seconds']:g} s", "`infer.py`", "reference", "reference / ours"], rows)
+    total = table([f"one recording of {result['audio_seconds']:g} s", "`infer.py`", "reference", "reference / ours"], rows)
+    phases = result["phases"]
+    parts = [[phase, *(milliseconds(one[phase]) for one in phases.values())] for phase in next(iter(phases.values()))]
+    return total + "\n" + table(["phase of `infer.py`", *map(name, phases)], parts)
 
 
 def precision(result: Result) -> str:

@@ -46,7 +46,12 @@ STREAMING = {
         }
     },
 }
-START = {**MADE, "audio_seconds": 4, "rows": {"config_v1": {"hifigan_jax": {"median": 8.0}, "reference": {"median": 12.0}}}}
+START = {
+    **MADE,
+    "audio_seconds": 4,
+    "rows": {"config_v1": {"hifigan_jax": {"median": 8.0}, "reference": {"median": 12.0}}},
+    "phases": {"config_v1": {"compute": 0.75}},
+}
 
 
 def test_synthesis_compares_with_the_fastest_other_system_of_the_same_dtype():
@@ -97,6 +102,7 @@ def test_a_page_is_filled_between_its_markers_only_and_again_gives_the_same():
     page = "before\n<!-- results: start -->\nstale\n<!-- end -->\nafter\n"
     filled = tables.filled(page, {"start": START})
     assert filled.startswith("before\n<!-- results: start -->\n| one recording of 4 s |")
+    assert "| phase of `infer.py` | V1 |\n| --- | --- |\n| compute | 750 ms |\n" in filled
     assert filled.endswith("`\n<!-- end -->\nafter\n")
     assert tables.filled(filled, {"start": START}) == filled
     assert "Not measured yet: docs/results/start.json." in tables.filled(filled, {})
