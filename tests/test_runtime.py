@@ -29,19 +29,19 @@ def flags(before):
     return environment.get("XLA_FLAGS")
 
 
-def test_onednn_is_asked_for_where_the_cpu_backend_has_it(on):
+def test_onednn_is_enabled_where_the_cpu_backend_has_it(on):
     on("0.12.0.1")
     assert flags({}) == KNOWN
     assert flags({"XLA_FLAGS": "--xla_dump_to=d"}) == f"--xla_dump_to=d {KNOWN}"
 
 
-def test_what_the_user_says_about_onednn_stays(on):
+def test_a_flag_set_by_the_user_is_kept(on):
     on("0.12.0.1")
     assert flags({"XLA_FLAGS": runtime.ONEDNN_FLAG + "=false"}) == runtime.ONEDNN_FLAG + "=false"
 
 
 @pytest.mark.parametrize("where", [("0.10.2",), ("0.12.0", "darwin", "arm64"), ("0.12.0", "linux", "aarch64")], ids=str)
-def test_elsewhere_no_flag_is_set_that_would_stop_jax(on, where):
+def test_no_flag_is_set_that_jax_would_reject(on, where):
     on(*where)
     assert flags({}) is None
 
@@ -76,7 +76,7 @@ def fresh(tmp_path, program, **environment):
     return done.stdout.strip(), done.stderr
 
 
-def test_compiled_programs_are_kept_for_this_user_alone(tmp_path):
+def test_compiled_programs_are_stored_for_this_user_only(tmp_path):
     folder, _ = prepared(tmp_path)
     assert folder.startswith(str(tmp_path / "hifigan_jax" / "programs"))
     assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
@@ -85,7 +85,7 @@ def test_compiled_programs_are_kept_for_this_user_alone(tmp_path):
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("chosen", [{}, {"JAX_COMPILATION_CACHE_DIR": "chosen"}], ids=["ours", "the user's"])
-def test_programs_that_can_t_be_kept_are_passed_over_in_silence(chosen, tmp_path):
+def test_programs_that_cannot_be_stored_cause_no_message(chosen, tmp_path):
     """jaxlib 0.12 fails to write what calls oneDNN."""
     program = (
         "from hifigan_jax import runtime; runtime.prepare(); import jax, jax.numpy as jnp;"
@@ -97,7 +97,7 @@ def test_programs_that_can_t_be_kept_are_passed_over_in_silence(chosen, tmp_path
     assert fresh(tmp_path, program, **folders) == ("192.0", "")
 
 
-def test_one_program_can_do_without_onednn(monkeypatch):
+def test_onednn_can_be_disabled_for_one_program(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", f"--xla_dump_to=d {KNOWN}")
     assert runtime.without_onednn() == {"xla_cpu_experimental_onednn_custom_call": False}
     for other in ("", runtime.ONEDNN_FLAG + "=false"):
@@ -128,7 +128,7 @@ for_each_use = pytest.mark.parametrize("use", ["", "training='float32'"], ids=["
 @pytest.mark.smoke
 @of_glibc
 @for_each_use
-def test_buffers_do_not_come_anew_from_the_kernel(use, tmp_path):
+def test_buffers_are_reused_between_calls(use, tmp_path):
     """The one of 151 MB between the two products is 37,000 pages."""
     program = (
         f"from hifigan_jax import runtime; runtime.prepare({use}); import resource, jax, jax.numpy as jnp;"
@@ -153,7 +153,7 @@ def test_blocks_of_any_size_stay_in_the_heap(use, tmp_path):
     assert fresh(tmp_path, program)[0] == "True 0"
 
 
-def test_kept_programs_can_be_turned_off(tmp_path):
+def test_storing_programs_can_be_turned_off(tmp_path):
     assert prepared(tmp_path, "False")[0] == "None"
     assert list(tmp_path.iterdir()) == []
 
@@ -173,7 +173,7 @@ def test_a_folder_that_others_can_write_to_is_not_used(tmp_path, monkeypatch):
     assert "writable by other users" in warning
 
 
-def test_a_folder_that_can_t_be_made_costs_the_cache_only(tmp_path):
+def test_without_a_cache_folder_programs_still_run(tmp_path):
     (tmp_path / "hifigan_jax").write_text("a file")
     said, warning = prepared(tmp_path)
     assert said == "None"

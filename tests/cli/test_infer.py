@@ -47,7 +47,7 @@ def infer(capfd, **flags):
 
 
 @pytest.mark.smoke
-def test_a_folder_becomes_speech_under_the_reference_s_names(weights, recordings, tmp_path, capfd, sharing):
+def test_outputs_have_the_names_of_the_reference(weights, recordings, tmp_path, capfd, sharing):
     sharing.forget()  # so that all compilations are counted
     output = tmp_path / "out"
     code, printed, said = infer(capfd, input_wavs_dir=recordings, output_dir=output, checkpoint_file=weights)
@@ -64,7 +64,7 @@ def test_a_folder_becomes_speech_under_the_reference_s_names(weights, recordings
     assert int(re.search(r" x real time, (\d+) compilations", said)[1]) <= 4
 
 
-def test_mels_become_speech(weights, tmp_path, capfd, rng):
+def test_a_folder_of_mels_is_synthesized(weights, tmp_path, capfd, rng):
     folder = tmp_path / "mels"
     folder.mkdir()
     mel = rng.normal(-5, 2, (80, 150))
@@ -78,7 +78,7 @@ def test_mels_become_speech(weights, tmp_path, capfd, rng):
     assert np.abs(plain.astype(int) - batched).max() <= 1
 
 
-def test_one_bad_file_costs_no_other(weights, recordings, tmp_path, capfd):
+def test_a_bad_file_does_not_affect_the_others(weights, recordings, tmp_path, capfd):
     (recordings / "bad.wav").write_text("no audio")
     (recordings / "notes.txt").write_text("passed over")
     soundfile.write(recordings / "short.wav", np.zeros(384), 22050)
@@ -92,7 +92,7 @@ def test_one_bad_file_costs_no_other(weights, recordings, tmp_path, capfd):
     assert "1 files with other suffixes are skipped" in said
 
 
-def test_speech_that_can_t_be_kept_costs_no_other(weights, recordings, tmp_path, capfd, monkeypatch):
+def test_an_output_that_cannot_be_written_does_not_affect_the_others(weights, recordings, tmp_path, capfd, monkeypatch):
     write = audio.write_wav
 
     def spoilt(path, samples, rate):
@@ -107,7 +107,7 @@ def test_speech_that_can_t_be_kept_costs_no_other(weights, recordings, tmp_path,
     assert "1 files, " in said
 
 
-def test_a_disk_that_can_t_be_written_ends_it_in_one_line(weights, recordings, tmp_path, capfd):
+def test_a_disk_that_cannot_be_written_ends_the_program_with_one_line(weights, recordings, tmp_path, capfd):
     (tmp_path / "out").write_text("in the way")
     code, printed, said = infer(capfd, input_wavs_dir=recordings, output_dir=tmp_path / "out", checkpoint_file=weights)
     assert code == 5
@@ -147,7 +147,7 @@ def test_an_interrupt_leaves_no_half_written_file(weights, recordings, tmp_path,
     assert all(soundfile.info(path).frames for path in written)
 
 
-def test_few_files_are_in_memory_before_they_are_needed():
+def test_few_files_are_prefetched():
     begun = []
     tasks = ((number, functools.partial(begun.append, number)) for number in range(20))
     with infer_command._threads(2) as pool:
@@ -201,7 +201,7 @@ def test_two_inputs_never_share_an_output(weights, recordings, tmp_path, capfd):
         ({"input_mels_dir": SAMPLES}, 3, "contains no .npy files"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(flags, code, said, capfd, tmp_path):
+def test_errors_are_one_line(flags, code, said, capfd, tmp_path):
     result, printed, errors = infer(capfd, output_dir=tmp_path / "out", **flags)
     assert result == code
     assert printed == ""
@@ -210,7 +210,7 @@ def test_what_is_wrong_is_said_in_one_line(flags, code, said, capfd, tmp_path):
 
 
 @pytest.mark.smoke
-def test_convert_makes_a_checkpoint_that_speaks_the_same(weights, tmp_path, capfd):
+def test_a_converted_checkpoint_gives_the_same_audio(weights, tmp_path, capfd):
     assert main(["convert", str(weights), str(tmp_path / "copy")]) == 0
     mel = np.full((80, 20), -5, np.float32)
     one, other = (Vocoder.from_pretrained(path).decode(mel) for path in (weights, tmp_path / "copy"))
@@ -237,7 +237,7 @@ def test_the_console_script_lists_its_commands(capfd):
     assert all(f"\n  {command} " in printed for command in ("train", "infer", "convert"))
 
 
-def test_a_config_that_is_broken_is_refused_before_jax_starts(tmp_path):
+def test_an_invalid_configuration_is_refused_before_jax_is_imported(tmp_path):
     content = json.loads((ROOT / "configs" / "config_v1.json").read_text())
     path = tmp_path / "config.json"
     path.write_text(json.dumps(content | {"upsample_rate": [8]}))

@@ -18,7 +18,7 @@ def assert_near(ours, theirs, bar):
         assert abs(ours[name] - theirs[name]) <= bar * abs(theirs[name]), f"{name}: {ours[name]} and {theirs[name]}"
 
 
-def test_losses_follow_the_kept_losses_of_the_reference(float64):
+def test_losses_follow_the_stored_losses_of_the_reference(float64):
     with np.load(cases.GOLDEN / "trajectory.npz") as kept:
         state = trajectory.start("float64")
         for number, audio in enumerate(trajectory.batches("float64")):
@@ -28,7 +28,7 @@ def test_losses_follow_the_kept_losses_of_the_reference(float64):
 
 @pytest.mark.parity
 @pytest.mark.parametrize(("dtype", "of_losses", "of_updates"), [("float64", 1e-6, 1e-6), ("float32", 1e-3, 1e-2)])
-def test_a_run_of_the_reference_goes_on_here_and_then_there(dtype, of_losses, of_updates, tmp_path):
+def test_a_run_continues_from_torch_to_jax_and_back(dtype, of_losses, of_updates, tmp_path):
     """Two steps there, one here, one there, against four there."""
     pytest.importorskip("torch")
     import peer
@@ -70,7 +70,7 @@ def assert_updates_near(ours, theirs, before, bar):
 
 
 @pytest.mark.parity
-def test_what_torch_wrote_is_written_as_torch_writes_it(tmp_path):
+def test_a_file_of_torch_is_rewritten_identically(tmp_path):
     """Names, order, shapes, dtypes and values of both files, after a round trip through our trees."""
     torch = pytest.importorskip("torch")
     import peer

@@ -43,7 +43,7 @@ def test_every_frame_is_kept_exactly_once_in_order(layout):
 
 @given(layouts())
 @any_layout
-def test_spans_hold_what_they_keep_and_context_from_every_inner_edge(layout):
+def test_spans_include_their_valid_frames_and_context_at_every_cut(layout):
     frames, options = layout
     for number, span in packed(*layout):
         assert span.start <= span.valid_start < span.valid_stop <= span.stop <= frames[number]
@@ -53,7 +53,7 @@ def test_spans_hold_what_they_keep_and_context_from_every_inner_edge(layout):
 
 @given(layouts())
 @any_layout
-def test_spans_lie_apart_in_their_windows_and_in_step(layout):
+def test_spans_are_separated_by_gaps_and_aligned(layout):
     _, options = layout
     end = None
     for _, span in packed(*layout):
@@ -65,7 +65,7 @@ def test_spans_lie_apart_in_their_windows_and_in_step(layout):
 
 @given(layouts())
 @any_layout
-def test_little_of_a_window_is_left(layout):
+def test_little_of_a_window_is_wasted(layout):
     _, options = layout
     found = [span for _, span in packed(*layout)]
     for span, following in itertools.pairwise(found):

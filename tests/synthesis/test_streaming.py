@@ -59,7 +59,7 @@ def chunked(mel, sizes):
 
 @pytest.mark.parametrize("frames", [1, 2, 5, 14, 150])
 @pytest.mark.parametrize("sizes", [[1], [64], [150], [5, 1, 33, 17, 70, 3], [14, 4]], ids=str)
-def test_a_stream_is_what_the_whole_mel_gives(sizes, frames, vocoder, mel):
+def test_a_stream_equals_decode_of_the_complete_mel(sizes, frames, vocoder, mel):
     whole = vocoder.decode(mel[:, :frames])
     pieces = list(vocoder.stream(chunked(mel[:, :frames], sizes)))
     assert all(piece.dtype == np.float32 and piece.size for piece in pieces)
@@ -72,7 +72,7 @@ def test_an_empty_stream_is_silent(vocoder):
 
 
 @pytest.mark.smoke
-def test_a_frame_s_audio_comes_once_the_look_ahead_has_come(vocoder, mel):
+def test_a_frame_s_audio_follows_once_the_lookahead_has_arrived(vocoder, mel):
     received, heard = 0, 0
 
     def arriving():
@@ -87,7 +87,7 @@ def test_a_frame_s_audio_comes_once_the_look_ahead_has_come(vocoder, mel):
     assert heard == mel.shape[1] * vocoder.hop_size
 
 
-def test_the_look_ahead_is_the_receptive_field(vocoder, mel):
+def test_the_lookahead_is_the_receptive_field(vocoder, mel):
     ahead = vocoder.lookahead_frames
     assert ahead <= vocoder._generator.receptive_field
     assert vocoder.lookahead_ms == pytest.approx(ahead * 256 / 22050 * 1000)
@@ -109,7 +109,7 @@ def test_streams_of_any_chunks_and_weights_share_their_programs(vocoder, mel):
 
 @pytest.mark.smoke
 @pytest.mark.skipif(not flag_is_known(), reason="XLA's CPU backend has no convolutions of oneDNN here")
-def test_small_steps_in_float32_leave_onednn_aside():
+def test_small_steps_in_float32_do_not_use_onednn():
     environment = os.environ | {"XLA_FLAGS": f"{runtime.ONEDNN_FLAG}=true"}
     done = subprocess.run([sys.executable, "-c", ONEDNN_BY_STEP], env=environment, capture_output=True, text=True, check=True)
     small, large = CHUNK_SIZES[0], CHUNK_SIZES[-1]
@@ -147,7 +147,7 @@ print(json.dumps(said))
     [np.zeros((79, 5)), np.zeros((80, 0)), np.zeros(80), np.zeros((1, 80, 5)), np.zeros((80, 5), int), np.full((80, 5), np.nan)],
     ids=lambda chunk: f"{chunk.shape} {chunk.dtype}",
 )
-def test_what_is_no_mel_ends_a_stream_in_one_line(chunk, vocoder, mel):
+def test_an_invalid_chunk_ends_a_stream_with_one_line(chunk, vocoder, mel):
     pieces = vocoder.stream([mel[:, :40], chunk])
     assert next(pieces).size
     with pytest.raises(DataError, match="^a mel "):

@@ -35,7 +35,7 @@ def together(vocoder, mels):
 
 
 @pytest.mark.parametrize("i", range(len(LENGTHS)), ids=LENGTHS)
-def test_an_utterance_among_others_equals_the_whole_utterance_at_once(i, vocoder, mels, together):
+def test_a_packed_utterance_equals_one_forward_pass(i, vocoder, mels, together):
     _, generator, params = vocoder
     whole = jax.jit(generator.apply)({"params": params}, Conditions(jnp.asarray(mels[i])[None]))[0]
     assert np.abs(whole).max() > 0.01
@@ -43,11 +43,11 @@ def test_an_utterance_among_others_equals_the_whole_utterance_at_once(i, vocoder
 
 
 @pytest.mark.parametrize("i", range(len(LENGTHS)), ids=LENGTHS)
-def test_an_utterance_among_others_equals_the_utterance_alone(i, vocoder, mels, together):
+def test_a_packed_utterance_equals_decode(i, vocoder, mels, together):
     np.testing.assert_allclose(together[i], vocoder[0].decode(mels[i].T), atol=1e-6)
 
 
-def test_recordings_and_mels_can_come_together(vocoder, mels, together, rng):
+def test_recordings_and_mels_can_be_mixed(vocoder, mels, together, rng):
     vocoder = vocoder[0]
     audio = rng.normal(0, 0.1, 40_000).astype(np.float32)
     utterances = [(i, vocoder.utterance_of_mel(mel)) for i, mel in enumerate(mels[:7])]
@@ -102,7 +102,7 @@ def test_utterances_share_windows(vocoder, monkeypatch):
     assert sum(row.frame_mask.size for row in rows) < 1.12 * lengths.sum()
 
 
-def test_other_weights_need_no_new_program(vocoder, mels):
+def test_updating_the_weights_compiles_nothing(vocoder, mels):
     vocoder, _, params = vocoder
     before = vocoder.decode(mels[2].T)
     compiled = [program._cache_size() for program in vocoder._programs.values()]
@@ -116,7 +116,7 @@ def test_other_weights_need_no_new_program(vocoder, mels):
 @pytest.mark.parametrize(
     "mel", [np.zeros((79, 5)), np.zeros((80, 0)), np.zeros((1, 1, 80, 5)), np.zeros((80, 5), int), np.full((80, 5), np.nan)]
 )
-def test_what_is_no_mel_is_refused(vocoder, mel):
+def test_invalid_mels_are_refused(vocoder, mel):
     with pytest.raises(DataError):
         vocoder[0].decode(mel)
 

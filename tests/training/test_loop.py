@@ -26,7 +26,7 @@ def lines(run):
     return [{key: value for key, value in row.items() if "_second" not in key} for row in rows]
 
 
-def test_a_resumed_run_is_the_run_that_never_stopped_bit_for_bit(config, one_scale, capfd, run_of, leaves):
+def test_a_resumed_run_is_bit_identical_to_an_uninterrupted_one(config, one_scale, capfd, run_of, leaves):
     config = config.replace({"discriminators": ("mpd", "msd"), "discriminator_channel_mult": 0.125})
     straight = run_of(config, "straight", 6)
     resumed = run_of(config, "resumed", 3, 4, 6)  # three batches per epoch: stops at the end and in the middle of one
