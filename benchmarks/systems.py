@@ -44,7 +44,7 @@ def torch(options: argparse.Namespace, config: Config):
 
     torch.set_num_threads(options.threads)
     if options.task == "training":
-        modules = (peer.generator(config), *peer.discriminators())
+        modules = (peer.generator(config), *peer.discriminators(config))
         weights = [{name: tensor.numpy() for name, tensor in module.state_dict().items()} for module in modules]
         trainer = peer.Trainer(config, weights)
         audio = noise(config.optimization.batch_size, config.optimization.segment_size)
