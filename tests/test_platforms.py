@@ -30,6 +30,13 @@ def grouped_convolutions(text):
     return len(re.findall(r"(?:feature|batch)_group_count = (?!1 )", text))
 
 
+def imprecise_products(text):
+    """Convolutions and matrix products that an accelerator may compute with fewer bits than float32 has."""
+    products = [line for line in text.splitlines() if "stablehlo.convolution" in line or "stablehlo.dot_general" in line]
+    assert products
+    return [line for line in products if line.count("HIGHEST") != 2]
+
+
 def generator_layers(config):
     """The number of convolutions: the first and the last; for each rate, the upsampling and those of residual blocks."""
     blocks = sum(map(len, config.generator.resblock_dilation_sizes)) * (2 if config.generator.resblock == "1" else 1)
@@ -83,6 +90,12 @@ def test_accelerators_train_with_plain_convolutions(training, platform):
     assert grouped_convolutions(text) == 3 * 5 * 6  # MSD's, in all passes
     assert "optimization_barrier" not in text
     assert "stablehlo.case" not in text
+
+
+@accelerators
+def test_products_have_the_full_precision_of_float32(synthesis, training, platform):
+    for traced, _ in (synthesis, training):
+        assert imprecise_products(lowered(traced, platform)) == []
 
 
 def test_cpus_train_without_grouped_convolutions(training):

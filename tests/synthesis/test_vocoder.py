@@ -3,7 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hifigan_jax import checkpoint
 from hifigan_jax.errors import DataError
+from hifigan_jax.loading import load_generator
 from hifigan_jax.mel import log_mel
 from hifigan_jax.models.generator import Conditions
 from hifigan_jax.synthesis import Vocoder
@@ -119,6 +121,15 @@ def test_updating_the_weights_compiles_nothing(vocoder, mels):
 def test_invalid_mels_are_refused(vocoder, mel):
     with pytest.raises(DataError):
         vocoder[0].decode(mel)
+
+
+def test_a_model_trained_in_bfloat16_synthesizes_in_float32_by_default(tiny_config, tiny_leaves, tmp_path, mels):
+    run = checkpoint.write(tmp_path / "1", {"generator": tiny_leaves}, tiny_config.replace({"compute_dtype": "bfloat16"}))
+    exact = Vocoder.from_pretrained(run).decode(mels[2].T)
+    rounded = Vocoder.from_pretrained(run, compute_dtype="bfloat16").decode(mels[2].T)
+    expected = Vocoder(tiny_config, load_generator(run).params).decode(mels[2].T)
+    np.testing.assert_array_equal(exact, expected)
+    assert np.abs(rounded - expected).max() > 1e-6
 
 
 @pytest.mark.parametrize("audio", [np.zeros(384, np.float32), np.zeros((2, 2, 500), np.float32)])
