@@ -20,6 +20,9 @@ def kept():
     return {}
 
 
+NETWORKS = ("discriminator", "generator")
+
+
 @pytest.fixture
 def start(kept):
     """start(config, optimizer): both networks, their first state and a step; equal ones are compiled once."""
@@ -147,6 +150,18 @@ def test_epochs_decay_the_learning_rate_of_both_networks(decaying, batch, start)
         positions.append((int(state.step), int(state.epoch), int(state.batch_in_epoch)))
     np.testing.assert_allclose(rates, [RATE, RATE, RATE / 2, RATE / 2, RATE / 4], rtol=1e-6)
     assert positions == [(1, 0, 1), (2, 1, 0), (3, 1, 1), (4, 2, 0), (5, 2, 1)]
+
+
+def test_the_updates_of_both_networks_are_proportional_to_the_learning_rate(decaying, batch, start):
+    _, _, state, step = start(decaying)
+    before = jax.device_get(state)
+    updates = []
+    for epoch in (0, 2):
+        after, _ = step(jax.tree.map(jnp.copy, state)._replace(epoch=jnp.int32(epoch)), batch)
+        updates.append([difference(getattr(after, name).params, getattr(before, name).params) for name in NETWORKS])
+    for first, later in zip(*updates, strict=True):
+        quarter = jax.tree.map(lambda leaf: leaf / 4, first)
+        assert relative(later, quarter) < 0.3  # AdamW; the generator's gradient comes through the updated discriminator
 
 
 def test_initial_losses_have_their_theoretical_values(both_families, batch, start):
