@@ -1,0 +1,12 @@
+"""torchaudio, which torchcrepe and distillmos import but whose functions the metrics do not call."""
+
+import sys
+import types
+
+
+def import_torchaudio() -> None:
+    """Imports torchaudio, or puts an empty module in its place if it is missing or does not match the installed torch."""
+    try:
+        import torchaudio  # noqa: F401
+    except (ImportError, OSError):
+        sys.modules["torchaudio"] = types.ModuleType("torchaudio")
