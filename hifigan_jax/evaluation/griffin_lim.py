@@ -1,7 +1,6 @@
 """The floor of vocoding: a recording's log-mel inverted without a trained model, by fast Griffin-Lim (Perraudin et al. 2013)."""
 
 import numpy as np
-import scipy.optimize
 from jaxtyping import Complex, Float
 
 from hifigan_jax.config.sections import Mel
@@ -27,6 +26,8 @@ def invert_mel(mel: Float[np.ndarray, "F M"], settings: Mel) -> Float[np.ndarray
 
 
 def _least_squares(filters: np.ndarray, mel: np.ndarray, start: np.ndarray) -> np.ndarray:
+    import scipy.optimize
+
     def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
         difference = x.reshape(start.shape) @ filters.T - mel
         return (difference**2).sum() / 2 / mel.size, (difference @ filters).ravel() / mel.size
@@ -36,9 +37,9 @@ def _least_squares(filters: np.ndarray, mel: np.ndarray, start: np.ndarray) -> n
 
 
 def griffin_lim(magnitude: Float[np.ndarray, "F B"], settings: Mel) -> Float[np.ndarray, " T"]:
-    """Audio [F * hop_size] whose spectrum approaches `magnitude`; the first phases are random."""
-    draws = np.random.default_rng(SEED)
-    phases = np.exp(2j * np.pi * draws.random(magnitude.shape))
+    """Audio [F * hop_size] whose spectrum approaches `magnitude`; the first phases are random, with a fixed seed."""
+    draws = np.random.RandomState(SEED)  # noqa: NPY002 (the phases that librosa.griffinlim starts from)
+    phases = np.exp(2j * np.pi * draws.random_sample(magnitude.T.shape).T)
     previous = np.zeros_like(phases)
     for _ in range(ITERATIONS):
         rebuilt = _stft(_inverse_stft(magnitude * phases, settings), settings)

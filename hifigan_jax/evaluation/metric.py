@@ -1,12 +1,13 @@
 """The contract of a metric: a pure function of two recordings, and what a table must state about it."""
 
-import importlib.metadata
 import importlib.util
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+
+from hifigan_jax.evaluation.provenance import version
 
 Audio = Float[np.ndarray, " T"]
 
@@ -48,6 +49,6 @@ class Metric(NamedTuple):
         return f"pip install 'hifigan-jax[{self.extra}]'"
 
     @property
-    def versions(self) -> dict[str, str]:
+    def versions(self) -> dict[str, str | None]:
         """The versions of the packages."""
-        return {name: importlib.metadata.version(name) for name in self.packages or ("hifigan-jax",)}
+        return {name: version(name) for name in self.packages or ("hifigan-jax",)}
