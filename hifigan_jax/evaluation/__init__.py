@@ -11,13 +11,6 @@ Nothing here imports jax until a model or a mel filterbank is needed.
 """
 
 from hifigan_jax.evaluation.results import Results
+from hifigan_jax.evaluation.run import evaluate
 
 __all__ = ["Results", "evaluate"]
-
-
-def __getattr__(name: str):
-    if name == "evaluate":
-        from hifigan_jax.evaluation.run import evaluate
-
-        return evaluate
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -38,7 +38,7 @@ def _least_squares(filters: np.ndarray, mel: np.ndarray, start: np.ndarray) -> n
 
 def griffin_lim(magnitude: Float[np.ndarray, "F B"], settings: Mel) -> Float[np.ndarray, " T"]:
     """Audio [F * hop_size] whose spectrum approaches `magnitude`; the first phases are random, with a fixed seed."""
-    draws = np.random.RandomState(SEED)  # noqa: NPY002 (the phases that librosa.griffinlim starts from)
+    draws = np.random.RandomState(SEED)  # gives the phases that librosa.griffinlim starts from
     phases = np.exp(2j * np.pi * draws.random_sample(magnitude.T.shape).T)
     previous = np.zeros_like(phases)
     for _ in range(ITERATIONS):

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from hifigan_jax.errors import UsageError, did_you_mean
-from hifigan_jax.evaluation import files, statistics
-from hifigan_jax.evaluation.files import AudioFile, Files, reference_files
+from hifigan_jax.evaluation.files import CHANNELS, LENGTH, LEVEL, AudioFile, Files, keys, reference_files
 from hifigan_jax.evaluation.measure import RESAMPLER, Outcome, Pair, measure_all
 from hifigan_jax.evaluation.provenance import provenance
 from hifigan_jax.evaluation.registry import METRICS, metric_of, select
 from hifigan_jax.evaluation.results import SCHEMA, Results
 from hifigan_jax.evaluation.spectra import mel_settings
+from hifigan_jax.evaluation.statistics import CONFIDENCE, FEWEST, METHOD, RESAMPLES, SEED, summarize
 from hifigan_jax.evaluation.systems import ANCHORS, System, anchor, system
 from hifigan_jax.weights.pretrained import cache_folder
 
@@ -51,16 +51,15 @@ def evaluate(
     values, disabled = select(metrics)
     cache = Path(cache or cache_folder() / "evaluation")
     references = reference_files(reference)
-    keys = files.keys(reference)
     folder = os.fspath(reference)
     evaluated = [anchor(name, references, folder, cache, jobs) for name in (ANCHORS if anchors else ())]
-    evaluated += [system(name, source, references, keys, cache) for name, source in systems.items()]
+    evaluated += [system(name, source, references, keys(reference), cache) for name, source in systems.items()]
     names = list(dict.fromkeys(map(metric_of, values)))
     outcomes = measure_all(_pairs(evaluated, references), names, cache, jobs)
     numbers = {value: _by_system(value, evaluated, outcomes) for value in values}
     problems = references.problems + [problem for found in evaluated for problem in found.problems]
     problems += [problem for outcome in outcomes for problem in outcome.problems]
-    call = command or f"hifigan_jax.evaluation.evaluate({folder!r}, {({k: str(v) for k, v in systems.items()})!r}, {metrics!r})"
+    call = command or f"hifigan_jax.evaluation.evaluate({folder!r}, { ({k: str(v) for k, v in systems.items()})!r}, {metrics!r})"
     packages = [*PACKAGES, *(package for name in names for package in METRICS[name].packages)]
     return Results(
         {
@@ -69,17 +68,17 @@ def evaluate(
             "reference": {"folder": folder, "rate": _rate(references), **_listed(references.usable, folder)},
             "treatment": {
                 "resampler": RESAMPLER,
-                "length": files.LENGTH,
-                "level": files.LEVEL,
-                "channels": files.CHANNELS,
+                "length": LENGTH,
+                "level": LEVEL,
+                "channels": CHANNELS,
             },
             "mel": dict(mel_settings(_rate(references))),
             "bootstrap": {
-                "method": statistics.METHOD,
-                "level": statistics.LEVEL,
-                "resamples": statistics.RESAMPLES,
-                "seed": statistics.SEED,
-                "fewest": statistics.FEWEST,
+                "method": METHOD,
+                "level": CONFIDENCE,
+                "resamples": RESAMPLES,
+                "seed": SEED,
+                "fewest": FEWEST,
             },
             "baseline": baseline,
             "metrics": {value: _described(value) for value in values},
@@ -118,11 +117,13 @@ def _rate(references: Files) -> int:
 
 
 def _listed(found: Mapping[str, AudioFile], folder: str) -> dict[str, Any]:
-    entries = {
-        key: {"path": Path(os.path.relpath(file.path, folder)).as_posix(), "sha256": file.sha256, "seconds": round(file.seconds, 4)}
-        for key, file in sorted(found.items())
-    }
+    entries = {key: _entry(file, folder) for key, file in sorted(found.items())}
     return {"count": len(found), "seconds": round(sum(file.seconds for file in found.values()), 3), "files": entries}
+
+
+def _entry(file: AudioFile, folder: str) -> dict[str, Any]:
+    path = Path(os.path.relpath(file.path, folder)).as_posix()
+    return {"path": path, "sha256": file.sha256, "seconds": round(file.seconds, 4)}
 
 
 def _system(found: System, numbers: Values, baseline: str | None) -> dict[str, Any]:
@@ -144,7 +145,7 @@ def _differences(numbers: Values, name: str, baseline: str) -> dict[str, dict[st
 
 
 def _summaries(numbers: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, Any]]:
-    found = {value: statistics.summarize(np.array([*by_key.values()], np.float64)) for value, by_key in numbers.items()}
+    found = {value: summarize(np.array([*by_key.values()], np.float64)) for value, by_key in numbers.items()}
     return {value: summary._asdict() for value, summary in found.items() if summary is not None}
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-LEVEL, RESAMPLES, SEED = 0.95, 10_000, 0
+CONFIDENCE, RESAMPLES, SEED = 0.95, 10_000, 0
 FEWEST = 5  # values; fewer have no interval
 METHOD = "bootstrap-t over files; each limit is the farther of the equal-tailed and the symmetric interval's"
 _BLOCK = 2**22  # values drawn at once
@@ -32,7 +32,7 @@ def summarize(values: Float[np.ndarray, " N"], resamples: int = RESAMPLES, seed:
 
 
 def interval(
-    values: Float[np.ndarray, " N"], resamples: int = RESAMPLES, seed: int = SEED, level: float = LEVEL
+    values: Float[np.ndarray, " N"], resamples: int = RESAMPLES, seed: int = SEED, level: float = CONFIDENCE
 ) -> tuple[float, float]:
     """The bootstrap-t interval of the mean (Efron and Tibshirani 1993, section 12.5; Hall 1988).
 

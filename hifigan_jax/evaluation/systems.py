@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -10,8 +9,8 @@ import numpy as np
 
 from hifigan_jax.audio import read_audio, write_wav
 from hifigan_jax.errors import DataError, UsageError
-from hifigan_jax.evaluation import griffin_lim
 from hifigan_jax.evaluation.files import AudioFile, Files, inspect, system_files
+from hifigan_jax.evaluation.griffin_lim import ITERATIONS, MOMENTUM, SEED, resynthesize
 from hifigan_jax.evaluation.metric import Audio
 from hifigan_jax.evaluation.progress import progress, run
 from hifigan_jax.evaluation.spectra import MEL_HOP, mel_settings
@@ -22,7 +21,7 @@ ANCHORS = {
     "ground_truth": "the references themselves",
     "pcm16": "the references as 16-bit audio",
     "griffin_lim": "Griffin-Lim from the references' mel: NNLS inversion of the filterbank, then"
-    f" {griffin_lim.ITERATIONS} fast iterations, momentum {griffin_lim.MOMENTUM}, seed {griffin_lim.SEED}",
+    f" {ITERATIONS} fast iterations, momentum {MOMENTUM}, seed {SEED}",
 }
 
 
@@ -62,7 +61,7 @@ def anchor(name: str, references: Files, folder: str, cache: Path, jobs: int) ->
 def _make(task: _Resynthesis) -> str | None:
     audio, rate = read_audio(task.reference.path)
     if task.anchor == "griffin_lim":
-        audio = griffin_lim.resynthesize(_whole_frames(audio, MEL_HOP), mel_settings(rate))
+        audio = resynthesize(_whole_frames(audio, MEL_HOP), mel_settings(rate))
     try:
         write_wav(task.target, audio, rate)
     except DataError as error:
@@ -81,10 +80,8 @@ def system(name: str, source: str | Path, references: Files, keys: set[str], cac
 def is_model(source: str | Path) -> bool:
     """Whether this is a checkpoint or the name of a pretrained model, and not a folder of audio."""
     path = Path(source)
-    run_folder = path.is_dir() and (
-        (path / "manifest.json").is_file() or (path / "checkpoints").is_dir() or any(path.glob("g_*")) or path.name == "checkpoints"
-    )
-    return run_folder or not path.is_dir()
+    contents = ("manifest.json", "checkpoints", "g_*")  # of a checkpoint, a run and a folder of the reference
+    return not path.is_dir() or path.name == "checkpoints" or any(any(path.glob(name)) for name in contents)
 
 
 def _model(name: str, source: str, references: Files, cache: Path) -> System:
@@ -154,5 +151,3 @@ def _digest(params: Any, config: Any) -> str:
 
     add("", params)
     return digest.hexdigest()
-
-

@@ -38,7 +38,8 @@ def dio(x: Signal, rate: int, times: Contour) -> Contour:
     cutoff = 2 * _round(rate / _CUTOFF) + 1
     size = 2 ** (int(np.log2(x.size + 1 + cutoff + 4 * int(1 + rate / bands[0] / 2))) + 1)
     spectrum = _without_low_frequencies(x, size, cutoff)
-    candidates, scores = np.array([_candidate(spectrum, size, x.size + 1, rate, band, times) for band in bands]).transpose(1, 0, 2)
+    found = np.array([_candidate(spectrum, size, x.size + 1, rate, band, times) for band in bands])
+    candidates, scores = found[:, 0], found[:, 1]
     best = np.take_along_axis(candidates, (scores / (candidates + _TINY)).argmin(axis=0)[None], 0)[0]
     return _continuous(best, candidates)
 
