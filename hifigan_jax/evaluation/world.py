@@ -101,9 +101,9 @@ def _continuous(best: Contour, candidates: Float[np.ndarray, "N F"]) -> Contour:
     voiced = f0 != 0
     ends = np.flatnonzero(voiced[:-1] & ~voiced[1:])
     starts = np.flatnonzero(~voiced[:-1] & voiced[1:]) + 1
-    for end, limit in zip(ends, [*ends[1:], frames - 1], strict=True):
+    for end, limit in zip(ends, [*ends[1:], frames - 1], strict=False):
         _extend(f0, candidates, range(end, limit), 1)
-    for start, limit in zip(starts[::-1], [*starts[-2::-1], 1], strict=True):
+    for start, limit in zip(starts[::-1], [*starts[-2::-1], 1], strict=False):
         _extend(f0, candidates, range(start, limit, -1), -1)
     return f0
 

@@ -1,4 +1,8 @@
-"""Mel-cepstral distortion in dB (Kubichek 1993) of 13 mel-cepstra of WORLD's spectral envelope."""
+"""Mel-cepstral distortion in dB (Kubichek 1993) of 13 mel-cepstra of WORLD's spectral envelope.
+
+This is the widespread definition of the package pymcd: WORLD's power envelope is passed on where SPTK expects amplitudes. Values
+are therefore about twice those that an amplitude envelope gives, and must not be compared with such.
+"""
 
 import functools
 
@@ -43,7 +47,8 @@ def frequency_transform(size: int, order: int, alpha: float) -> Float[np.ndarray
 METRIC = Metric(
     measure,
     {"mcd": Value("MCD (dB)", "lower")},
-    mode="WORLD envelope (DIO, StoneMask, CheapTrick, FFT 512, 5 ms), mel-cepstra 1 to 13, alpha 0.65, frame-aligned, no DTW",
+    mode="WORLD envelope (DIO, StoneMask, CheapTrick, FFT 512, 5 ms), mel-cepstra 1 to 13, alpha 0.65, no DTW;"
+    " power envelope in place of amplitudes, as in pymcd",
     source="Kubichek 1993; Morise 2015; SPTK mcep",
     cannot_separate="Griffin-Lim from GAN vocoders; blind to phase and fine structure",
 )
