@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from hifigan_jax.audio import read_audio, resample
 from hifigan_jax.errors import DataError
@@ -79,14 +80,14 @@ def measure_pair(task: Task) -> Outcome:
         except Exception as error:  # whatever a package raises concerns this pair and metric only
             found = dict.fromkeys(METRICS[name].values, math.nan)
             reason = str(error) if isinstance(error, DataError) else f"{name}: {type(error).__name__}: {error}"
-            problems.append(f"{pair.synthesized.path}: {reason}")
+            problems.append(f"{pair.synthesized.path}: {' '.join(reason.split())}")
         else:
             _write(_entry(Path(task.cache), pair, name), found)
         values |= found
     return Outcome(pair, values, problems)
 
 
-def at_rate(audio: Audio, rate: int, target: int) -> Audio:
+def at_rate(audio: Audio, rate: int, target: int) -> Float[np.ndarray, " S"]:
     """Audio at another sampling rate, clipped to [-1, 1]."""
     return np.clip(audio if rate == target else resample(audio, rate, target), -1, 1)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from hifigan_jax.audio import read_audio, write_wav
 from hifigan_jax.errors import DataError, UsageError
@@ -118,7 +119,7 @@ def _resynthesize(generator: Any, targets: dict[AudioFile, Path], label: str) ->
         write_wav(target, audio, vocoder.sampling_rate)
 
 
-def _whole_frames(audio: Audio, hop: int) -> Audio:
+def _whole_frames(audio: Audio, hop: int) -> Float[np.ndarray, " S"]:
     return audio[: audio.size // hop * hop]
 
 
