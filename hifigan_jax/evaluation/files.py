@@ -27,7 +27,8 @@ class AudioFile(NamedTuple):
     """An audio file that can be evaluated."""
 
     path: str
-    sha256: str
+    sha256: str  # of the file
+    content: str  # SHA-256 of the samples
     rate: int  # Hz
     samples: int
 
@@ -51,7 +52,8 @@ def inspect(path: str | Path) -> AudioFile:
         raise DataError(f"{path}: {audio.size / rate:.2f} s: too short, {SHORTEST} s or more are needed")
     if np.abs(audio).max() < SILENT:
         raise DataError(f"{path}: silent")
-    return AudioFile(os.fspath(path), hashlib.sha256(Path(path).read_bytes()).hexdigest(), rate, audio.size)
+    hashes = (hashlib.sha256(data).hexdigest() for data in (Path(path).read_bytes(), audio.tobytes()))
+    return AudioFile(os.fspath(path), *hashes, rate, audio.size)
 
 
 def read_mono(path: str | Path) -> tuple[np.ndarray, int]:

@@ -38,6 +38,11 @@ class Pair(NamedTuple):
         """The common length."""
         return min(self.reference.samples, self.synthesized.samples)
 
+    @property
+    def content(self) -> tuple[str, str]:
+        """What all values depend on. Systems may have the same audio, as 16-bit recordings and their 16-bit copies do."""
+        return self.reference.content, self.synthesized.content
+
 
 class Task(NamedTuple):
     """The metrics of one pair that are not in the cache."""
@@ -59,11 +64,11 @@ def measure_all(pairs: Sequence[Pair], metrics: Sequence[str], cache: Path, jobs
     """The values of all pairs, in their order. What is in the cache is not computed again."""
     known = {pair: {name: _read(_entry(cache, pair, name)) for name in metrics} for pair in pairs}
     missing = {pair: tuple(name for name, values in known[pair].items() if values is None) for pair in pairs}
-    tasks = [Task(pair, names, str(cache)) for pair, names in missing.items() if names]
-    if len(tasks) < len(pairs):
-        logger.info("%d of %d pairs of files are already measured", len(pairs) - len(tasks), len(pairs))
-    measured = {outcome.pair: outcome for outcome in run(measure_pair, tasks, jobs, "metrics")}
-    return [_merged(pair, known[pair], measured.get(pair)) for pair in pairs]
+    tasks = {pair.content: Task(pair, names, str(cache)) for pair, names in missing.items() if names}
+    if complete := sum(not names for names in missing.values()):
+        logger.info("%d of %d pairs of files are already measured", complete, len(pairs))
+    measured = {outcome.pair.content: outcome for outcome in run(measure_pair, [*tasks.values()], jobs, "metrics")}
+    return [_merged(pair, known[pair], measured.get(pair.content)) for pair in pairs]
 
 
 def measure_pair(task: Task) -> Outcome:
@@ -80,7 +85,7 @@ def measure_pair(task: Task) -> Outcome:
         except Exception as error:  # whatever a package raises concerns this pair and metric only
             found = dict.fromkeys(METRICS[name].values, math.nan)
             reason = str(error) if isinstance(error, DataError) else f"{name}: {type(error).__name__}: {error}"
-            problems.append(f"{pair.synthesized.path}: {' '.join(reason.split())}")
+            problems.append(" ".join(reason.split()))
         else:
             _write(_entry(Path(task.cache), pair, name), found)
         values |= found
@@ -94,14 +99,16 @@ def at_rate(audio: Audio, rate: int, target: int) -> Float[np.ndarray, " S"]:
 
 def _merged(pair: Pair, known: dict[str, dict[str, float] | None], measured: Outcome | None) -> Outcome:
     values = {value: number for found in known.values() if found for value, number in found.items()}
-    return Outcome(pair, values | (measured.values if measured else {}), measured.problems if measured else [])
+    if measured is None:
+        return Outcome(pair, values, [])
+    return Outcome(pair, values | measured.values, [f"{pair.synthesized.path}: {problem}" for problem in measured.problems])
 
 
 def _entry(cache: Path, pair: Pair, name: str) -> Path:
     """The file of a metric's values of a pair. Its name depends on everything that the values depend on."""
     metric = METRICS[name]
-    reference = pair.reference.sha256 if metric.uses_reference else None
-    facts: list[Any] = [reference, pair.synthesized.sha256, pair.samples, name, metric.mode, metric.rate, RESAMPLER]
+    reference = pair.reference.content if metric.uses_reference else None
+    facts: list[Any] = [reference, pair.synthesized.content, pair.samples, name, metric.mode, metric.rate, RESAMPLER]
     digest = hashlib.sha256(json.dumps([*facts, metric.versions, version("hifigan-jax")]).encode()).hexdigest()
     return cache / "values" / digest[:2] / f"{digest[2:]}.json"
 

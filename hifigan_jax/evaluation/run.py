@@ -59,27 +59,12 @@ def evaluate(
     numbers = {value: _by_system(value, evaluated, outcomes) for value in values}
     problems = references.problems + [problem for found in evaluated for problem in found.problems]
     problems += [problem for outcome in outcomes for problem in outcome.problems]
-    call = command or f"hifigan_jax.evaluation.evaluate({folder!r}, { ({k: str(v) for k, v in systems.items()})!r}, {metrics!r})"
-    packages = [*PACKAGES, *(package for name in names for package in METRICS[name].packages)]
     return Results(
         {
             "schema": SCHEMA,
-            **provenance(call, packages),
+            **provenance(command or _call(folder, systems, metrics), _packages(names)),
             "reference": {"folder": folder, "rate": _rate(references), **_listed(references.usable, folder)},
-            "treatment": {
-                "resampler": RESAMPLER,
-                "length": LENGTH,
-                "level": LEVEL,
-                "channels": CHANNELS,
-            },
-            "mel": dict(mel_settings(_rate(references))),
-            "bootstrap": {
-                "method": METHOD,
-                "level": CONFIDENCE,
-                "resamples": RESAMPLES,
-                "seed": SEED,
-                "fewest": FEWEST,
-            },
+            **_methods(_rate(references)),
             "baseline": baseline,
             "metrics": {value: _described(value) for value in values},
             "disabled": disabled,
@@ -99,6 +84,26 @@ def _check_names(systems: Mapping[str, str | Path], baseline: str | None, anchor
         raise UsageError("no system to evaluate: name one, or turn the anchors on")
     if baseline is not None and baseline not in names:
         raise UsageError(f"baseline {baseline}: no such system ({', '.join(names)}){did_you_mean(baseline, names)}")
+
+
+def _call(folder: str, systems: Mapping[str, str | Path], metrics: Sequence[str] | None) -> str:
+    """The call of `evaluate`, in place of a command."""
+    sources = {name: str(source) for name, source in systems.items()}
+    return f"hifigan_jax.evaluation.evaluate({folder!r}, {sources!r}, {metrics!r})"
+
+
+def _packages(metrics: Sequence[str]) -> list[str]:
+    return [*PACKAGES, *(package for name in metrics for package in METRICS[name].packages)]
+
+
+def _methods(rate: int) -> dict[str, Any]:
+    """What is the same for all metrics."""
+    bootstrap = {"method": METHOD, "level": CONFIDENCE, "resamples": RESAMPLES, "seed": SEED, "fewest": FEWEST}
+    return {
+        "treatment": {"resampler": RESAMPLER, "length": LENGTH, "level": LEVEL, "channels": CHANNELS},
+        "mel": dict(mel_settings(rate)),
+        "bootstrap": bootstrap,
+    }
 
 
 def _pairs(systems: Sequence[System], references: Files) -> list[Pair]:

@@ -159,6 +159,14 @@ def test_nothing_is_computed_twice(run, counted):
     assert counted.calls == 6
 
 
+def test_the_same_audio_in_two_systems_is_measured_once(run, counted, folders):
+    for name in NAMES:
+        (folders / "bad" / f"{name}_generated.wav").write_bytes((folders / "good" / f"{name}_generated.wav").read_bytes())
+    values = run("loudness").data["values"]["loudness"]
+    assert counted.calls == 3
+    assert values["good"] == values["bad"]
+
+
 def test_an_interrupted_evaluation_resumes_with_the_same_results(run, counted, folders):
     expected = run("loudness")
     expected.save(folders / "uninterrupted")
