@@ -21,7 +21,12 @@ LAYERS = {
         *("config", "config.sections", "models", "models.convolution*"),
     ],
     "parts": ["mel", "mel_file", "recordings", "data", "config.*", "models.*", "weights", "weights.*"],
-    "assembly": ["checkpoint", "loading", "flops"],
+    "assembly": [
+        *("checkpoint", "loading", "flops"),
+        # Metrics are below training, which may measure them in validation.
+        *("evaluation.metric", "evaluation.metrics", "evaluation.metrics.*", "evaluation.registry", "evaluation.provenance"),
+        *("evaluation.spectra", "evaluation.world", "evaluation.seeds", "evaluation.torchaudio"),
+    ],
     "behavior": ["synthesis", "synthesis.*", "training", "training.*", "convert", "benchmark"],
     "evaluation": ["evaluation", "evaluation.*"],
     "programs": ["", "cli", "cli.*"],

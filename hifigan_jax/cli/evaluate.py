@@ -29,7 +29,7 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
         type=_system,
         metavar="NAME=DIR_OR_CHECKPOINT",
         help="a folder of synthesized files with the names of the recordings, or a checkpoint or pretrained model, which"
-        " resynthesizes them; can be repeated",
+        " resynthesizes them; without NAME=, the source's own name is used; can be repeated",
     )
     result.add_argument(
         "--metrics",

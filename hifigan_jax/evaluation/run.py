@@ -39,6 +39,9 @@ def evaluate(
 ) -> Results:
     """Measures systems against a folder of recordings.
 
+    >>> results = evaluate("recordings", {"v1": "universal_v1", "mine": "generated"}, ["mel_l1", "mr_stft"], baseline="v1")
+    >>> print(results.table())
+
     Each system is a folder of audio with the same names as the references, a checkpoint or the name of a pretrained model; models
     resynthesize the references. `metrics` are names of METRICS or of single values, None for all that are installed. Differences
     are reported against the system `baseline`. With `anchors`, the systems of ANCHORS come first. What is in the folder `cache`

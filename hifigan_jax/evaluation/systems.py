@@ -54,20 +54,17 @@ def anchor(name: str, references: Files, folder: str, cache: Path, jobs: int) ->
     target = cache / "audio" / f"{name}-{hashlib.sha256(ANCHORS[name].encode()).hexdigest()[:8]}"
     tasks = [_Resynthesis(name, key, file, str(_target(target, file))) for key, file in references.usable.items()]
     missing = [task for task in tasks if not Path(task.target).is_file()]
-    failed = [problem for problem in run(_make, missing, jobs, name) if problem]
-    files, problems = _inspect_made({task.key: Path(task.target) for task in tasks})
-    return System(name, "anchor", ANCHORS[name], str(target), files, failed + problems)
+    for _ in run(_make, missing, jobs, name):
+        pass
+    files, problems = _inspect_made(name, {task.key: Path(task.target) for task in tasks})
+    return System(name, "anchor", ANCHORS[name], str(target), files, problems)
 
 
-def _make(task: _Resynthesis) -> str | None:
+def _make(task: _Resynthesis) -> None:
     audio, rate = read_audio(task.reference.path)
     if task.anchor == "griffin_lim":
         audio = resynthesize(_whole_frames(audio, MEL_HOP), mel_settings(rate))
-    try:
-        write_wav(task.target, audio, rate)
-    except DataError as error:
-        return str(error)
-    return None
+    write_wav(task.target, audio, rate)
 
 
 def system(name: str, source: str | Path, references: Files, keys: set[str], cache: Path) -> System:
@@ -101,11 +98,12 @@ def _model(name: str, source: str, references: Files, cache: Path) -> System:
     if missing:
         logger.info("%s: resynthesizing %d files with %s", name, len(missing), source)
         _resynthesize(generator, {references.usable[key]: target for key, target in missing.items()}, name)
-    files, problems = _inspect_made(targets)
+    files, problems = _inspect_made(name, targets)
     return System(name, "model", source, str(folder), files, problems, digest)
 
 
 def _resynthesize(generator: Any, targets: dict[AudioFile, Path], label: str) -> None:
+    """Writes the audio of each file; a file whose audio is not finite is left out."""
     from hifigan_jax.synthesis import Vocoder
 
     vocoder = Vocoder(generator.config.replace({"compute_dtype": "float32"}), generator.params)
@@ -116,7 +114,8 @@ def _resynthesize(generator: Any, targets: dict[AudioFile, Path], label: str) ->
             yield target, vocoder.utterance_of_audio(audio)
 
     for target, audio in progress(vocoder.synthesize(utterances()), len(targets), label):
-        write_wav(target, audio, vocoder.sampling_rate)
+        if np.isfinite(audio).all():
+            write_wav(target, audio, vocoder.sampling_rate)
 
 
 def _whole_frames(audio: Audio, hop: int) -> Float[np.ndarray, " S"]:
@@ -127,13 +126,16 @@ def _target(folder: Path, reference: AudioFile) -> Path:
     return folder / f"{reference.sha256[:32]}.wav"
 
 
-def _inspect_made(targets: dict[str, Path]) -> tuple[dict[str, AudioFile], list[str]]:
+def _inspect_made(name: str, targets: dict[str, Path]) -> tuple[dict[str, AudioFile], list[str]]:
     files, problems = {}, []
     for key, target in targets.items():
+        if not target.is_file():
+            problems.append(f"{name}: {key}: the model's audio contains NaN or infinite samples")
+            continue
         try:
             files[key] = inspect(target)
         except DataError as error:
-            problems.append(str(error))
+            problems.append(f"{name}: {key}: {error}")
     return files, problems
 
 

@@ -300,6 +300,27 @@ def test_a_checkpoint_resynthesizes_the_references_once(folders, tiny_config, mo
     assert run().data == first.data
 
 
+def test_a_model_whose_audio_is_not_finite_or_silent_is_reported(folders, tiny_config, monkeypatch):
+    from hifigan_jax.loading import Generator
+    from hifigan_jax.synthesis import Vocoder
+
+    audio = iter([np.full(44032, np.nan, np.float32), np.zeros(44032, np.float32), np.ones(44032, np.float32)])
+
+    class Broken:
+        hop_size, sampling_rate = 256, 22050
+        utterance_of_audio = staticmethod(lambda audio: audio)
+        synthesize = staticmethod(lambda utterances: ((target, next(audio)) for target, _ in utterances))
+
+    assert hasattr(Vocoder, "synthesize")
+    monkeypatch.setattr("hifigan_jax.synthesis.Vocoder", lambda config, params: Broken)
+    monkeypatch.setattr("hifigan_jax.loading.load_generator", lambda source: Generator(tiny_config, {}, source))
+    results = evaluate(folders / "reference", {"tiny": "tiny.pth"}, ["mel_l1"], anchors=False, cache=folders / "cache")
+    assert results.data["systems"]["tiny"]["count"] == 1
+    assert results.problems[0] == "tiny: a: the model's audio contains NaN or infinite samples"
+    assert results.problems[1].startswith("tiny: b/c: ")
+    assert results.problems[1].endswith(": silent")
+
+
 def test_a_model_of_another_sampling_rate_is_a_usage_error(folders, tiny_config, monkeypatch):
     from hifigan_jax.loading import Generator
 
