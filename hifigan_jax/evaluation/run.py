@@ -60,20 +60,17 @@ def evaluate(
     names = list(dict.fromkeys(map(metric_of, values)))
     outcomes = measure_all(_pairs(evaluated, references), names, cache, jobs)
     numbers = {value: _by_system(value, evaluated, outcomes) for value in values}
-    problems = references.problems + [problem for found in evaluated for problem in found.problems]
-    problems += [problem for outcome in outcomes for problem in outcome.problems]
     return Results(
         {
             "schema": SCHEMA,
             **provenance(command or _call(folder, systems, metrics), _packages(names)),
-            "reference": {"folder": folder, "rate": _rate(references), **_listed(references.usable, folder)},
-            **_methods(_rate(references)),
+            **_inputs(references, folder),
             "baseline": baseline,
             "metrics": {value: _described(value) for value in values},
             "disabled": disabled,
             "systems": {found.name: _system(found, numbers, baseline) for found in evaluated},
             "values": _without_nan(numbers),
-            "problems": problems,
+            "problems": [problem for part in (references, *evaluated, *outcomes) for problem in part.problems],
         }
     )
 
@@ -99,12 +96,13 @@ def _packages(metrics: Sequence[str]) -> list[str]:
     return [*PACKAGES, *(package for name in metrics for package in METRICS[name].packages)]
 
 
-def _methods(rate: int) -> dict[str, Any]:
-    """What is the same for all metrics."""
+def _inputs(references: Files, folder: str) -> dict[str, Any]:
+    """The references, and what is the same for all metrics."""
     bootstrap = {"method": METHOD, "level": CONFIDENCE, "resamples": RESAMPLES, "seed": SEED, "fewest": FEWEST}
     return {
+        "reference": {"folder": folder, "rate": _rate(references), **_listed(references.usable, folder)},
         "treatment": {"resampler": RESAMPLER, "length": LENGTH, "level": LEVEL, "channels": CHANNELS},
-        "mel": dict(mel_settings(rate)),
+        "mel": dict(mel_settings(_rate(references))),
         "bootstrap": bootstrap,
     }
 
