@@ -2,6 +2,7 @@
 
 import sys
 import types
+from importlib.machinery import ModuleSpec
 
 
 def import_torchaudio() -> None:
@@ -9,4 +10,6 @@ def import_torchaudio() -> None:
     try:
         import torchaudio  # noqa: F401
     except (ImportError, OSError):
-        sys.modules["torchaudio"] = types.ModuleType("torchaudio")
+        empty = types.ModuleType("torchaudio")
+        empty.__spec__ = ModuleSpec("torchaudio", None)  # importlib.util.find_spec fails without one
+        sys.modules["torchaudio"] = empty

@@ -1,5 +1,6 @@
 """Metrics that wrap a package; each test is skipped where the package is not installed."""
 
+import importlib.util
 import math
 import sys
 
@@ -127,3 +128,4 @@ def test_an_unusable_torchaudio_is_replaced(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchaudio", None)  # importing it raises ImportError
     import_torchaudio()
     assert sys.modules["torchaudio"].__name__ == "torchaudio"
+    assert importlib.util.find_spec("torchaudio").loader is None
