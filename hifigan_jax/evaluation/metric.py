@@ -17,6 +17,8 @@ class Value(NamedTuple):
 
     label: str
     direction: Literal["higher", "lower"]  # which is better
+    lowest: float | None = 0.0  # of its range; None: no limit
+    highest: float | None = None
     statistic: Literal["mean", "median"] = "mean"  # over files, in tables
 
 

@@ -9,13 +9,14 @@
     mel             the mel section of the metrics and of the Griffin-Lim anchor
     bootstrap       method, level, resamples, seed, fewest (values that have an interval)
     baseline        the system that the others are compared with, or null
-    metrics         {value: {label, direction, statistic, metric, packages: {name: version}, mode, rate, source, uses_reference,
-                    cannot_separate}}; direction is "higher" or "lower", which is better; statistic is what tables show;
-                    rate is null for the files' own
+    metrics         {value: {label, direction, lowest, highest, statistic, metric, packages: {name: version}, mode, rate, source,
+                    uses_reference, cannot_separate}}; direction is "higher" or "lower", which is better; lowest and highest are
+                    the limits of its range or null; statistic is "mean" or "median", which tables show; rate is in Hz, null for
+                    the files' own
     disabled        {value: the command that installs its packages}
     systems         {system: {kind, source, sha256, folder, count, seconds, files: {key: {path, sha256, seconds}}, summary,
                     difference}}; kind is "anchor", "folder" or "model"; sha256 is of a model's parameters and configuration
-      summary       {value: {mean, low, high, median, count}}; low and high are null for too few values
+      summary       {value: {mean, low, high, median, count}}; low and high, the interval of the mean, are null for too few values
       difference    {value: the same of (system - baseline), over the files that both have}; {} for the baseline itself
     values          {value: {system: {key: number or null}}}; null: undefined for this file, or listed in problems
     problems        one line for each file or value that is missing

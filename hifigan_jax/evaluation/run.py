@@ -138,8 +138,8 @@ def _system(found: System, numbers: Values, baseline: str | None) -> dict[str, A
     return {
         **facts,
         **_listed(found.files, found.folder),
-        "summary": _summaries({value: by_system[found.name] for value, by_system in numbers.items()}),
-        "difference": _summaries(_differences(numbers, found.name, baseline)) if compared else {},
+        "summary": _summaries({value: by_system[found.name] for value, by_system in numbers.items()}, limited=True),
+        "difference": _summaries(_differences(numbers, found.name, baseline), limited=False) if compared else {},
     }
 
 
@@ -150,8 +150,13 @@ def _differences(numbers: Values, name: str, baseline: str) -> dict[str, dict[st
     }
 
 
-def _summaries(numbers: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, Any]]:
-    found = {value: summarize(np.array([*by_key.values()], np.float64)) for value, by_key in numbers.items()}
+def _summaries(numbers: Mapping[str, Mapping[str, float]], limited: bool) -> dict[str, dict[str, Any]]:
+    """The summary of each value that has one. `limited` intervals end at the limits of the value's range."""
+    found = {}
+    for value, by_key in numbers.items():
+        described = METRICS[metric_of(value)].values[value]
+        limits = (described.lowest, described.highest) if limited else (None, None)
+        found[value] = summarize(np.array([*by_key.values()], np.float64), *limits)
     return {value: summary._asdict() for value, summary in found.items() if summary is not None}
 
 

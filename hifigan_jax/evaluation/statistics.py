@@ -22,13 +22,17 @@ class Summary(NamedTuple):
     count: int
 
 
-def summarize(values: Float[np.ndarray, " N"], resamples: int = RESAMPLES, seed: int = SEED) -> Summary | None:
-    """The summary of the values that are not NaN; None if there are none."""
+def summarize(values: Float[np.ndarray, " N"], lowest: float | None = None, highest: float | None = None) -> Summary | None:
+    """The summary of the values that are not NaN; None if there are none. The interval ends at the limits of their range."""
     values = values[~np.isnan(values)]
     if not values.size:
         return None
-    low, high = interval(values, resamples, seed) if values.size >= FEWEST else (None, None)
-    return Summary(float(values.mean()), low, high, float(np.median(values)), values.size)
+    mean, low, high = float(values.mean()), None, None
+    if values.size >= FEWEST:
+        low, high = interval(values)
+        low = low if lowest is None else min(mean, max(low, lowest))
+        high = high if highest is None else max(mean, min(high, highest))
+    return Summary(mean, low, high, float(np.median(values)), values.size)
 
 
 def interval(

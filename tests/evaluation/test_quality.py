@@ -44,7 +44,10 @@ def test_the_stored_statistics_are_those_of_the_stored_values(stored):
     for value, by_system in stored.data["values"].items():
         for system, by_key in by_system.items():
             numbers = np.array([np.nan if number is None else number for number in by_key.values()])
-            assert summarize(numbers)._asdict() == pytest.approx(stored.data["systems"][system]["summary"][value], abs=1e-12)
+            limits = (stored.data["metrics"][value][name] for name in ("lowest", "highest"))
+            assert summarize(numbers, *limits)._asdict() == pytest.approx(
+                stored.data["systems"][system]["summary"][value], abs=1e-12
+            )
 
 
 def test_16_bit_copies_of_16_bit_recordings_have_the_same_values(stored):

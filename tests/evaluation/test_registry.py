@@ -26,6 +26,7 @@ def test_each_metric_states_what_a_table_needs(name):
     for value in metric.values.values():
         assert value.label
         assert value.direction in ("higher", "lower")
+        assert value.lowest is not None if value.direction == "lower" else value.highest is not None
 
 
 def test_the_names_of_values_are_unique():

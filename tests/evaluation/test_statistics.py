@@ -40,6 +40,14 @@ def test_a_summary_by_hand():
     assert summarize(np.array([math.nan])) is None
 
 
+def test_an_interval_ends_at_the_limits_of_the_range():
+    values = np.array([0.2, 0.9, 0.95, 0.97, 0.99])
+    assert summarize(values).high > 1
+    assert summarize(values, 0.0, 1.0).high == 1
+    assert summarize(1 - values, 0.0, 1.0).low == 0
+    assert summarize(values, 0.0, 0.1).high == values.mean()  # never on the wrong side of the mean
+
+
 def test_equal_values_have_an_interval_of_length_zero():
     found = summarize(np.full(FEWEST, 4.64))
     assert (found.low, found.high) == (found.mean, found.mean)

@@ -27,7 +27,7 @@ def _model():
 
 METRIC = Metric(
     measure,
-    {"distillmos": Value("DistillMOS", "higher")},
+    {"distillmos": Value("DistillMOS", "higher", 1.0, 5.0)},
     mode="variant 7; peak-normalized by the model",
     source="Stahl and Gamper 2025",
     cannot_separate="systems whose means differ by less than 0.05; noisy per file; blind to level",

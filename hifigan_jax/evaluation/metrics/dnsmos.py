@@ -13,7 +13,7 @@ def measure(reference: Audio, synthesized: Audio, rate: int) -> dict[str, float]
 
 METRIC = Metric(
     measure,
-    {"dnsmos": Value("DNSMOS", "higher"), "p808": Value("P.808", "higher")},
+    {"dnsmos": Value("DNSMOS", "higher", 1.0, 5.0), "p808": Value("P.808", "higher", 1.0, 5.0)},
     mode="P.835 overall (sig_bak_ovr) and P.808 (model_v8), not personalized",
     source="Reddy et al. 2021, Reddy et al. 2022",
     cannot_separate="GAN vocoders from one another or from recordings; trained on noise suppression; noisy per file",

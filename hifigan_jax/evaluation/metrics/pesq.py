@@ -17,7 +17,7 @@ def measure(reference: Audio, synthesized: Audio, rate: int) -> dict[str, float]
 
 METRIC = Metric(
     measure,
-    {"pesq": Value("PESQ", "higher")},
+    {"pesq": Value("PESQ", "higher", 1.0, 4.644)},
     mode="wideband, MOS-LQO; aligns the two files in time itself and equalizes their level",
     source="ITU-T P.862.2 (2007)",
     cannot_separate="Griffin-Lim from GAN vocoders; blind above 7 kHz",

@@ -14,7 +14,7 @@ def measure(reference: Audio, synthesized: Audio, rate: int) -> dict[str, float]
 
 METRIC = Metric(
     measure,
-    {"plcmos": Value("PLCMOS", "higher")},
+    {"plcmos": Value("PLCMOS", "higher", 1.0, 5.0)},
     mode="plcmos_v2, mean over 15 rater embeddings drawn with seed 0",
     source="Diener et al. 2023",
     cannot_separate="vocoders from one another or from recordings; trained on packet loss; noisy per file",

@@ -21,7 +21,7 @@ def measure(reference: Audio, synthesized: Audio, rate: int) -> dict[str, float]
 
 METRIC = Metric(
     measure,
-    {"stoi": Value("STOI", "higher"), "estoi": Value("ESTOI", "higher")},
+    {"stoi": Value("STOI", "higher", -1.0, 1.0), "estoi": Value("ESTOI", "higher", -1.0, 1.0)},
     mode="resampled by pystoi from 16 to 10 kHz; frames more than 40 dB below the loudest are left out",
     source="Taal et al. 2011, Jensen and Taal 2016",
     cannot_separate="Griffin-Lim from GAN vocoders; blind above 4.3 kHz and to level",

@@ -24,7 +24,7 @@ def _api():
 
 METRIC = Metric(
     measure,
-    {"visqol": Value("ViSQOL", "higher")},
+    {"visqol": Value("ViSQOL", "higher", 1.0, 5.0)},
     mode="speech mode, lattice mapping; aligns the two files in time itself",
     source="Chinen et al. 2020 (ViSQOL v3)",
     cannot_separate="Griffin-Lim from GAN vocoders (it scores Griffin-Lim higher); blind above 8 kHz",
