@@ -1,17 +1,15 @@
-"""How long infer.py takes for a folder of recordings, whole processes, against the reference's inference.py.
+"""Time infer.py on a folder of recordings, as complete processes, against the reference's inference.py.
 
     python benchmarks/folder.py [--files 100] [--config JSON] [--checkpoint_file G] [--compute_dtype float32 bfloat16]
         [--reference_python PYTHON] [--json FILE]
 
-The recordings are 1 to 12 s long, made of the sample clips, in a temporary folder. Weights are random unless a PyTorch file is
-named. PYTHON is an interpreter with the extra `parity`; all take turns, and ratios are medians of each round's. A first round, in
-which programs may have to be compiled, is not counted.
+The recordings are 1 to 12 s long, cut from the sample clips, in a temporary folder. Weights are random unless a PyTorch file is
+given. PYTHON is an interpreter with the extra `parity`. The programs alternate, and each ratio is a median over rounds. The first
+round, in which programs may have to be compiled, is not counted.
 """
 
 import argparse
-import json
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -20,11 +18,10 @@ import time
 from pathlib import Path
 from statistics import median
 
-import jax
 import numpy as np
 
 from hifigan_jax.audio import read_audio, write_wav
-from hifigan_jax.benchmark import random_params
+from hifigan_jax.benchmark import about_cpu, random_params, write_results
 from hifigan_jax.config import load_config, packaged_config
 from hifigan_jax.weights.reference_run import write_generator
 
@@ -33,7 +30,7 @@ SHORTEST, LONGEST = 1, 12  # seconds
 
 
 def make_recordings(folder: Path, count: int, seed: int) -> float:
-    """Writes so many recordings, cut from the sample clips played in a loop; returns the seconds of all."""
+    """Write `count` recordings, cut from the repeated sample clips; return their total length in seconds."""
     clips, rates = zip(*(read_audio(path) for path in sorted((ROOT / "samples").glob("*.flac"))), strict=True)
     loop, rate = np.tile(np.concatenate(clips), 2), rates[0]
     random = np.random.default_rng(seed)
@@ -45,30 +42,36 @@ def make_recordings(folder: Path, count: int, seed: int) -> float:
 
 
 def write_random_weights(path: Path, config_path: str) -> None:
-    """A generator of the reference's shape as a PyTorch file."""
+    """Write a generator with random weights as a PyTorch file."""
     write_generator(path, random_params(load_config(config_path)))
 
 
 def timed(command: list[str], recordings: Path, count: int) -> tuple[float, str]:
-    """Seconds of one whole process that speaks all recordings, and what it said on stderr."""
+    """Return the seconds that one process takes for all recordings, and its stderr."""
     with tempfile.TemporaryDirectory() as output:
         folders = ["--input_wavs_dir", str(recordings), "--output_dir", output]
-        began = time.perf_counter()
+        start = time.perf_counter()
         result = subprocess.run([*command, *folders], cwd=ROOT, check=True, capture_output=True, text=True)
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - start
         assert len(list(Path(output).iterdir())) == count
     return seconds, result.stderr
 
 
+def torch_version(python: str) -> dict[str, str]:
+    """Return the version of torch that another interpreter has."""
+    script = "import importlib.metadata; print(importlib.metadata.version('torch'))"
+    return {"torch": subprocess.run([python, "-c", script], check=True, capture_output=True, text=True).stdout.strip()}
+
+
 def measure(commands: dict[str, list[str]], recordings: Path, count: int, repeats: int) -> dict[str, list[float]]:
-    """Seconds of each program by round, in turns."""
+    """Return the seconds of each program, by round; the programs alternate."""
     seconds = {name: [] for name in commands}
     for number in range(1 + repeats):
         for name, command in commands.items():
-            took, said = timed(command, recordings, count)
+            took, log = timed(command, recordings, count)
             if number:
                 seconds[name].append(took)
-            summary = re.findall(r"with (\d+ compilations; .* s) before that to load", said)
+            summary = re.findall(r"\d+ compilations", log)
             print(f"{name}: {took:.2f} s {summary}", flush=True)
     return seconds
 
@@ -95,20 +98,19 @@ def main() -> None:
         commands = {f"hifigan_jax {dtype}": [*ours, dtype] for dtype in options.compute_dtype}
         if options.reference_python:
             commands["reference"] = [options.reference_python, "benchmarks/reference_inference.py", *flags]
-        setting = f"jax {jax.__version__}, Python {platform.python_version()}, {len(os.sched_getaffinity(0))} threads"
-        print(f"{options.files} recordings, {audio:.0f} s, {Path(options.config).stem}; {setting}", flush=True)
+        print(f"{options.files} recordings, {audio:.0f} s, {Path(options.config).stem}; {about_cpu()}", flush=True)
         seconds = measure(commands, recordings, options.files, options.repeats)
-    result = {"setting": setting, "config": options.config, "files": options.files, "audio_seconds": audio, "seconds": seconds}
+    result = {"config": Path(options.config).stem, "files": options.files, "audio_seconds": audio, "seconds": dict(seconds)}
     for name, values in seconds.items():
         print(f"{name:22} {median(values):.2f} s, {audio / median(values):.1f} x real time")
     if options.reference_python:
         reference = seconds.pop("reference")
         ratios = {name: median(np.divide(reference, own)) for name, own in seconds.items()}
-        result |= {"reference_seconds": reference, "times_the_reference": ratios}
+        result |= {"times_the_reference": ratios, "versions": torch_version(options.reference_python)}
         for name, ratio in ratios.items():
             print(f"{name} is {ratio:.2f} times as fast as the reference")
     if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+        write_results(options.json, result)
 
 
 if __name__ == "__main__":

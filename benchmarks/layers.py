@@ -1,14 +1,15 @@
-"""Times every convolution of a training step by itself: forward, the inputs' gradients and the kernels' gradients.
+"""Time every convolution of a training step separately: forward, input gradients and kernel gradients.
 
     python benchmarks/layers.py --config configs/config_v1.json --batch_size 4 [--only discriminator] [--rounds 7] [--json FILE]
 
-Layers with equal shapes are timed once. `in step` is a layer's time in all the passes that a step makes: generator 1 of each
-kind, on the batch; discriminators, on real and fake together, 2 forward (the second when the generator moves), 1.5 for the inputs
-(its half is the fake's in the generator's move), 1 for the kernels. GFLOP/s count the direct form. Float32; figures are medians.
+Layers with equal shapes are timed once. `in step` is the time of a layer in one training step. The generator runs one pass of
+each kind on the batch. The discriminators process real and generated audio together: 2 forward passes (the second for the
+generator's update), 1.5 passes of input gradients (the half is for the generated audio in the generator's update) and 1 of kernel
+gradients.
+GFLOP/s count the direct form of a convolution. Everything is float32; times are medians.
 """
 
 import argparse
-import json
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
-from hifigan_jax.benchmark import about, measure, peak_flops  # noqa: E402
+from hifigan_jax.benchmark import about, measure, peak_flops, write_results  # noqa: E402
 from hifigan_jax.config import load_config  # noqa: E402
 from hifigan_jax.flops import Product, products  # noqa: E402
 from hifigan_jax.models.convolution import conv1d, conv_transpose1d  # noqa: E402
@@ -36,7 +37,7 @@ PASSES = {"generator": (1, 1, 1), "discriminator": (2, 1.5, 1)}
 
 
 def by_shape(module: nn.Module, example: Any) -> dict[Product, list[str]]:
-    """The names of a model's convolutions by what they do; the keys have no name."""
+    """Group the names of a model's convolutions by shape; the keys are convolutions without a layer name."""
     found = defaultdict(list)
     for product in products(module, example):
         if product.function in FUNCTIONS:
@@ -46,7 +47,7 @@ def by_shape(module: nn.Module, example: Any) -> dict[Product, list[str]]:
 
 
 def seconds(convolution: Product, rounds: int) -> np.ndarray:
-    """Of one call of each kind, as KINDS has them."""
+    """Return the seconds of one call of each of KINDS."""
     random = np.random.default_rng(0)
     x, kernel = (jnp.asarray(random.normal(size=size), jnp.float32) for size in convolution.operands)
     apply = partial(FUNCTIONS[convolution.function], **dict(convolution.options))
@@ -93,8 +94,8 @@ def main() -> None:
             results.append({"names": names, "kernel": kernel, "seconds": dict(zip(KINDS, took, strict=True))})
     print(f"{'all':44}{'':27}{1e3 * total[0]:9.1f}{total[1] / 1e9:8.1f}  {total[1] / total[0] / 1e9:.0f} GFLOP/s")
     if options.json:
-        setting = {"config": str(options.config), "batch_size": rows, "dtype": "float32", "on": about(jax.devices())}
-        options.json.write_text(json.dumps({**setting, "peak": peak, "layers": results}, indent=1) + "\n")
+        settings = {"config": options.config.stem, "batch_size": rows, "dtype": "float32"}
+        write_results(options.json, {**settings, "peak_flops": peak, "layers": results})
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Trains each family at reduced width on the sample recordings and keeps how its losses fall.
+"""Train each family at reduced width on the sample recordings and record its loss curves.
 
     python benchmarks/learning.py FOLDER [--families melgan istftnet] [--steps 200] [--json FILE] [--figure PNG]
 
-The runs go to FOLDER. What each is trained with stands in SETTINGS: the family's own JSON, narrow, on samples/. The figure needs
-the extra `figures`.
+The runs are written to FOLDER. Each starts from the family's own JSON, made narrow by SETTINGS. The figure needs the extra
+`figures`.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import pathlib
 import subprocess
 import sys
 
-from hifigan_jax.benchmark import provenance
+from hifigan_jax.benchmark import write_results
 from hifigan_jax.config import packaged_config
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -27,13 +27,12 @@ COMMON = {
 }
 SETTINGS = {
     "istftnet": COMMON | {"upsample_initial_channel": 128, "discriminator_channel_mult": 0.125, "learning_rate": 5e-4},
-    "melgan": COMMON | {"upsample_initial_channel": 128, "discriminator_channel_mult": 0.25},  # at its own learning rate
+    "melgan": COMMON | {"upsample_initial_channel": 128, "discriminator_channel_mult": 0.25},
 }
 CURVES = {"validation mel error": "validation/mel_spec_error", "feature matching": "training/gen_loss_feature_matching"}
 
 
 def main() -> None:
-    """Trains, prints first and last values, writes the curves."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--families", nargs="+", choices=SETTINGS, default=[*SETTINGS])
@@ -48,17 +47,15 @@ def main() -> None:
         curves[family] = {name: curve(run, tag) for name, tag in CURVES.items()}
         for name, points in curves[family].items():
             first, last = smoothed(points)
-            print(f"{family}, {name}: {first:.4f} at first, {last:.4f} at step {points[-1][0]} ({last / first - 1:+.0%})")
+            print(f"{family}, {name}: {first:.4f} at the start, {last:.4f} at step {points[-1][0]} ({last / first - 1:+.0%})")
     if options.json:
-        content = {**provenance("benchmarks/learning.py", sys.argv[1:]), "settings": SETTINGS, "curves": curves}
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_results(options.json, {"settings": SETTINGS, "curves": curves})
     if options.figure:
         draw(curves, options.figure)
 
 
 def train(family: str, run: pathlib.Path, steps: int) -> None:
-    """One run of train.py, which resumes if it has begun."""
+    """Run train.py; an interrupted run is resumed."""
     flags = {
         "config": packaged_config(family),
         "input_wavs_dir": SAMPLES,
@@ -74,20 +71,20 @@ def train(family: str, run: pathlib.Path, steps: int) -> None:
 
 
 def curve(run: pathlib.Path, tag: str) -> list[tuple[int, float]]:
-    """(step, value) of one metric."""
+    """Return the (step, value) pairs of one metric."""
     rows = map(json.loads, (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
     return [(row["step"], row[tag]) for row in rows if tag in row]
 
 
 def smoothed(points: list[tuple[int, float]]) -> tuple[float, float]:
-    """Means of the first and of the last tenth of a curve, one point at least."""
+    """Return the means of the first and the last tenth of a curve, at least one point each."""
     count = max(len(points) // 10, 1)
     values = [value for _, value in points]
     return sum(values[:count]) / count, sum(values[-count:]) / count
 
 
 def draw(curves: dict, path: pathlib.Path) -> None:
-    """One panel a metric."""
+    """Draw one panel per metric."""
     import matplotlib
 
     matplotlib.use("Agg")

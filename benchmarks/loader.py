@@ -1,19 +1,18 @@
-"""How many rows a second the loader alone delivers, to set against what a training step takes.
+"""Time the data loader alone, to compare with the time of a training step.
 
     python benchmarks/loader.py --config JSON [--input_wavs_dir DIR] [--batches 200] [--step_seconds S] [--json FILE]
 
-Reads batches as `train.py` does, from the first on, and throws them away. `--step_seconds` is a measured step of the same batch
+Reads the first batches as train.py does and discards them. `--step_seconds` is the measured time of a step with the same batch
 size (`hifigan-jax benchmark training`); the ratio of the two is printed.
 """
 
 import argparse
-import json
 import os
-import platform
 import tempfile
 import time
 from pathlib import Path
 
+from hifigan_jax.benchmark import about_cpu, write_results
 from hifigan_jax.config import load_config
 from hifigan_jax.data import iterate, training_batches
 from hifigan_jax.recordings import load_corpus
@@ -34,19 +33,18 @@ def main() -> None:
         corpus = load_corpus(config, Path(folder) / "recordings.json")
     batches = iterate(training_batches(corpus, config), 0, config.data.num_workers)
     next(batches)
-    began = time.perf_counter()
+    start = time.perf_counter()
     for _ in range(options.batches):
         next(batches)
-    seconds = (time.perf_counter() - began) / options.batches
-    threads = f"{config.data.num_workers} threads, {os.cpu_count()} cores"
-    setting = f"{len(corpus.training)} recordings, batch {config.optimization.batch_size}, {threads}"
-    print(f"{Path(options.config).stem}, {setting}, Python {platform.python_version()}")
+    seconds = (time.perf_counter() - start) / options.batches
+    workers = f"{config.data.num_workers} reader threads, {os.cpu_count()} cores"
+    setting = f"{len(corpus.training)} recordings, batch {config.optimization.batch_size}, {workers}"
+    print(f"{Path(options.config).stem}, {setting}; {about_cpu()}")
     print(f"{1000 * seconds:.2f} ms a batch, {config.optimization.batch_size / seconds:.0f} rows/s")
     if options.step_seconds:
-        print(f"{options.step_seconds / seconds:.0f} times what a step of {options.step_seconds:g} s needs")
+        print(f"{options.step_seconds / seconds:.0f} batches in the {options.step_seconds:g} s of one step")
     if options.json:
-        content = {"setting": setting, "seconds_a_batch": seconds, "step_seconds": options.step_seconds}
-        options.json.write_text(json.dumps(content, indent=1) + "\n")
+        write_results(options.json, {"setting": setting, "seconds_per_batch": seconds, "step_seconds": options.step_seconds})
 
 
 if __name__ == "__main__":

@@ -1,14 +1,12 @@
-"""What bfloat16 convolutions cost in exactness: float32 against bfloat16 on real speech, file by file.
+"""Compare synthesis in bfloat16 with float32 on real speech.
 
     python benchmarks/precision.py FOLDER [--checkpoint_file NAME_OR_PATH ...] [--json FILE]
 
-Every recording is analysed, and its mel spoken in both. Shown are, as means over the files, the signal-to-difference ratio in dB,
-the largest difference of a sample, and the mean |difference| of natural-log mels, between the two and of each from the recording.
+The mel of every recording is synthesized in both. The results are means over the files: the signal-to-difference ratio in dB, the
+largest difference of a sample, and the mean |difference| of natural-log mels, between the two and of each from the recording.
 """
 
 import argparse
-import json
-import platform
 from pathlib import Path
 
 from hifigan_jax import runtime
@@ -20,16 +18,17 @@ import numpy as np  # noqa: E402
 
 from hifigan_jax import Vocoder  # noqa: E402
 from hifigan_jax.audio import SUFFIXES, read_audio_at  # noqa: E402
+from hifigan_jax.benchmark import about, write_results  # noqa: E402
 
 
 def compare(name: str, paths: list[Path]) -> dict[str, float]:
-    """The figures for one model, means over the files."""
-    exact, rounded = (Vocoder.from_pretrained(name, compute_dtype=dtype) for dtype in ("float32", "bfloat16"))
+    """Return the results of one model, as means over the files."""
+    float32, bfloat16 = (Vocoder.from_pretrained(name, compute_dtype=dtype) for dtype in ("float32", "bfloat16"))
     rows = []
     for path in paths:
-        mel = exact.mel(read_audio_at(path, exact.sampling_rate))
-        one, other = exact.decode(mel), rounded.decode(mel)
-        mels = [exact.mel(spoken) for spoken in (one, other)]
+        mel = float32.mel(read_audio_at(path, float32.sampling_rate))
+        one, other = float32.decode(mel), bfloat16.decode(mel)
+        mels = [float32.mel(audio) for audio in (one, other)]
         rows.append(
             {
                 "snr_db": 10 * np.log10(np.sum(one**2) / np.sum((one - other) ** 2)),
@@ -49,13 +48,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     paths = sorted(path for path in options.folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    device = f"{jax.devices()[0].device_kind}, jax {jax.__version__}, Python {platform.python_version()}"
-    print(f"{len(paths)} files; {device}")
-    results = {name: compare(name, paths) for name in options.checkpoint_file}
+    print(f"{len(paths)} files; {about(jax.devices())}")
+    results = {Path(name).stem: compare(name, paths) for name in options.checkpoint_file}
     for name, figures in results.items():
         print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
     if options.json:
-        options.json.write_text(json.dumps({"device": device, "figures": results}, indent=1) + "\n")
+        write_results(options.json, {"files": len(paths), "results": results})
 
 
 if __name__ == "__main__":

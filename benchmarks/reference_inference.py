@@ -1,9 +1,9 @@
-"""The reference's inference.py with its own modules in torch: a folder of 16-bit WAV in, a folder of 16-bit WAV out, one by one.
+"""The reference's inference.py with its own modules in torch: a folder of 16-bit WAV files in, a folder of 16-bit WAV files out.
 
     python benchmarks/reference_inference.py --input_wavs_dir DIR --output_dir DIR --checkpoint_file G --config JSON
 
-Needs the extra `parity`. tests/parity/peer.py is what today's torch needs changed; the work per file is the reference's, which
-makes its mel filterbank anew for every file too. It runs on the CPU.
+Needs the extra `parity`, and runs on the CPU. The work per file is the reference's: one file at a time, with the mel filterbank
+computed again for every file. tests/parity/peer.py contains the changes that today's torch needs.
 """
 
 import argparse
@@ -35,9 +35,9 @@ def main() -> None:
         for path in options.input_wavs_dir.iterdir():
             rate, samples = wavfile.read(path)
             audio = torch.FloatTensor(samples / 32768.0)
-            spoken = generator(peer.log_mel(audio[None], config, config.mel.fmax)).squeeze()
+            generated = generator(peer.log_mel(audio[None], config, config.mel.fmax)).squeeze()
             target = options.output_dir / f"{path.stem}_generated.wav"
-            wavfile.write(target, rate, (spoken * 32768.0).numpy().astype(np.int16))
+            wavfile.write(target, rate, (generated * 32768.0).numpy().astype(np.int16))
             print(target, flush=True)
 
 

@@ -1,16 +1,14 @@
-"""Trains the reference in torch and ours from the same start on the same batches, and says how far apart their losses are.
+"""Train the reference in torch and hifigan_jax from the same weights on the same batches, and compare their losses.
 
     python benchmarks/trajectory.py FOLDER --dtype float64 --steps 10
     python benchmarks/trajectory.py FOLDER --dtype float32 --steps 20 --control [--json FILE] [--figure FILE]
 
-FOLDER holds recordings at the configuration's rate. Needs the extra `parity` (and `figures` for --figure). `--control` trains the
-reference a second time with one thread instead of two: GAN training amplifies rounding, and in float32 ours can't be nearer to
-the reference than the reference is to itself.
+FOLDER contains recordings at the configuration's sampling rate. Needs the extra `parity` (and `figures` for --figure).
+`--control` also trains the reference with one thread instead of two: GAN training amplifies rounding, so that in float32
+hifigan_jax cannot be closer to the reference than the reference is to itself.
 """
 
 import argparse
-import json
-import platform
 import sys
 import tempfile
 import time
@@ -19,6 +17,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from hifigan_jax.benchmark import about, write_results
 from hifigan_jax.config import Config, load_config, packaged_config
 from hifigan_jax.data import Batch, iterate, training_batches
 from hifigan_jax.models.discriminators.torch_names import discriminator_state_dicts
@@ -33,7 +32,7 @@ TERMS = ("discriminator", "generator", "adversarial", "feature_matching", "mel")
 
 
 def batches(config: Config, steps: int, dtype: str) -> tuple[list[np.ndarray], int]:
-    """The first batches of training on input_wavs_dir, and how many make an epoch."""
+    """Return the first training batches of input_wavs_dir, and the number of batches per epoch."""
     with tempfile.TemporaryDirectory() as folder:
         corpus = load_corpus(config, Path(folder) / "recordings.json")
     stream = iterate(training_batches(corpus, config), 0, 1)
@@ -41,26 +40,26 @@ def batches(config: Config, steps: int, dtype: str) -> tuple[list[np.ndarray], i
 
 
 def start(config: Config, dtype: str) -> TrainState:
-    """A new run's state, of numpy arrays; its values are drawn in float32."""
+    """Return the state of a new run as numpy arrays; its values are drawn in float32."""
     state = jax.device_get(jax.jit(lambda: first_state(config))())
     return jax.tree.map(lambda leaf: leaf.astype(dtype) if leaf.dtype == np.float32 else leaf, state)
 
 
-def train_ours(config: Config, state: TrainState, given: list[np.ndarray], per_epoch: int) -> list[dict[str, float]]:
-    """The loss terms of each step."""
+def train_ours(config: Config, state: TrainState, inputs: list[np.ndarray], per_epoch: int) -> list[dict[str, float]]:
+    """Return the loss terms of each step of hifigan_jax."""
     step = train_step(config, per_epoch, mesh_over(config, jax.devices()[:1]))
-    compiled = step.lower(state, Batch(given[0], None)).compile()
+    compiled = step.lower(state, Batch(inputs[0], None)).compile()
     rows = []
-    for audio in given:
+    for audio in inputs:
         state, metrics = compiled(state, Batch(audio, None))
         rows.append({name: float(metrics[name]) for name in TERMS})
     return rows
 
 
 def train_reference(
-    config: Config, state: TrainState, given: list[np.ndarray], per_epoch: int, threads: int
+    config: Config, state: TrainState, inputs: list[np.ndarray], per_epoch: int, threads: int
 ) -> list[dict[str, float]]:
-    """The loss terms of each step, in torch."""
+    """Return the loss terms of each step of the reference in torch."""
     import peer
     import torch
 
@@ -70,7 +69,7 @@ def train_reference(
     optimizers, decay = (trainer.optim_g, trainer.optim_d), config.optimization.lr_decay
     schedulers = [torch.optim.lr_scheduler.ExponentialLR(optimizer, decay) for optimizer in optimizers]
     rows = []
-    for number, audio in enumerate(given, 1):
+    for number, audio in enumerate(inputs, 1):
         rows.append(trainer.step(audio))
         if number % per_epoch == 0:
             for scheduler in schedulers:
@@ -78,13 +77,13 @@ def train_reference(
     return rows
 
 
-def apart(ours: list[dict[str, float]], theirs: list[dict[str, float]]) -> list[float]:
-    """The largest relative difference of any loss term, by step."""
+def differences(ours: list[dict[str, float]], theirs: list[dict[str, float]]) -> list[float]:
+    """Return the largest relative difference of any loss term, for each step."""
     return [max(abs(a[name] - b[name]) / abs(b[name]) for name in TERMS) for a, b in zip(ours, theirs, strict=True)]
 
 
 def draw(path: str, curves: dict[str, list[dict[str, float]]]) -> None:
-    """The loss terms of both by step."""
+    """Draw the loss terms of all runs, by step."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -111,29 +110,29 @@ def main() -> None:
     parser.add_argument("--figure")
     options = parser.parse_args()
     config = load_config(options.config, {"input_wavs_dir": options.folder, "batch_size": options.batch_size})
-    given, per_epoch = batches(config, options.steps, options.dtype)
+    inputs, per_epoch = batches(config, options.steps, options.dtype)
     initial = start(config, options.dtype)
     jax.config.update("jax_enable_x64", options.dtype == "float64")
 
     import torch
 
-    versions = f"jax {jax.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
     setting = f"{Path(options.config).stem}, batch {config.optimization.batch_size}, {options.dtype}"
-    print(f"{setting}; {versions}, {jax.devices()[0].device_kind}")
-    curves, began = {}, time.perf_counter()
-    curves["reference"] = train_reference(config, initial, given, per_epoch, threads=2)
-    curves["hifigan_jax"] = train_ours(config, initial, given, per_epoch)
+    print(f"{setting}; {about(jax.devices())}, torch {torch.__version__}")
+    curves, start_time = {}, time.perf_counter()
+    curves["reference"] = train_reference(config, initial, inputs, per_epoch, threads=2)
+    curves["hifigan_jax"] = train_ours(config, initial, inputs, per_epoch)
     if options.control:
-        curves["reference, 1 thread"] = train_reference(config, initial, given, per_epoch, threads=1)
-    distances = {name: apart(rows, curves["reference"]) for name, rows in curves.items() if name != "reference"}
-    print(f"largest relative difference of any loss term from the reference ({time.perf_counter() - began:.0f} s)")
-    print("step  generator's loss  " + "  ".join(f"{name:>20}" for name in distances))
+        curves["reference, 1 thread"] = train_reference(config, initial, inputs, per_epoch, threads=1)
+    apart = {name: differences(rows, curves["reference"]) for name, rows in curves.items() if name != "reference"}
+    print(f"largest relative difference of any loss term from the reference ({time.perf_counter() - start_time:.0f} s)")
+    print("step  generator's loss  " + "  ".join(f"{name:>20}" for name in apart))
     for i, row in enumerate(curves["reference"]):
-        print(f"{i + 1:4}  {row['generator']:16.6f}  " + "  ".join(f"{values[i]:20.2e}" for values in distances.values()))
-    for name, values in distances.items():
-        print(f"{name}: to step 9 at most {max(values[:9]):.2e}, to step {len(values)} at most {max(values):.2e}")
+        print(f"{i + 1:4}  {row['generator']:16.6f}  " + "  ".join(f"{values[i]:20.2e}" for values in apart.values()))
+    for name, values in apart.items():
+        print(f"{name}: at most {max(values[:9]):.2e} up to step 9, at most {max(values):.2e} up to step {len(values)}")
     if options.json:
-        options.json.write_text(json.dumps({"versions": versions, "curves": curves, "apart": distances}, indent=1) + "\n")
+        versions = {"torch": torch.__version__}
+        write_results(options.json, {"setting": setting, "versions": versions, "curves": curves, "relative_difference": apart})
     if options.figure:
         draw(options.figure, curves)
 

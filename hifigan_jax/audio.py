@@ -29,7 +29,7 @@ _MAX_LENGTH = 2**31  # in samples; a header may state any number
 class AudioInfo(NamedTuple):
     """Length and sampling rate from a file's header, and the largest |sample| of its mono mix."""
 
-    frames: int
+    samples: int
     sampling_rate: int
     peak: float
 
@@ -118,11 +118,11 @@ def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
         raise DataError(f"{path}: cannot be decoded: {reason}") from None
 
 
-def _read(file: soundfile.SoundFile, path: str | Path, frames: int) -> np.ndarray:
-    audio = file.read(frames, dtype="float32", always_2d=True)
-    if audio.shape[0] != frames:
-        raise DataError(f"{path}: damaged: {frames} samples expected, {audio.shape[0]} decoded")
+def _read(file: soundfile.SoundFile, path: str | Path, samples: int) -> np.ndarray:
+    audio = file.read(samples, dtype="float32", always_2d=True)
+    if audio.shape[0] != samples:
+        raise DataError(f"{path}: damaged: {samples} samples expected, {audio.shape[0]} decoded")
     audio = audio[:, 0] if audio.shape[1] == 1 else audio.mean(axis=1)
-    if frames and not np.abs(audio).max() <= _MAX_SAMPLE:  # also true of NaN
+    if samples and not np.abs(audio).max() <= _MAX_SAMPLE:  # also true of NaN
         raise DataError(f"{path}: samples are NaN, infinite or far outside [-1, 1]: scale the audio to [-1, 1]")
     return audio

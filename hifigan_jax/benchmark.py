@@ -1,8 +1,12 @@
-"""Times synthesis and the training step, as their users call them, on made-up data, and says on what."""
+"""Time synthesis and the training step on random data, as users call them, and record what was measured and how."""
 
 import importlib.metadata
+import json
+import os
 import platform
+import re
 import resource
+import shlex
 import statistics
 import subprocess
 import sys
@@ -18,6 +22,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hifigan_jax.config import Config
 from hifigan_jax.data import Batch
+from hifigan_jax.files import atomic_write
 from hifigan_jax.models.generator import Conditions
 from hifigan_jax.platforms import platform as row_of
 from hifigan_jax.runtime import Compilations
@@ -25,14 +30,14 @@ from hifigan_jax.synthesis import Vocoder
 from hifigan_jax.training.setup import mesh_over, placed_first_state, train_step
 from hifigan_jax.training.step import AXIS
 
-PRODUCT_SIZES = (2048, 4096)  # of the matrix products that a device's peak is taken from
+PRODUCT_SIZES = (2048, 4096)  # rows and columns of the matrices whose product measures a device's peak
 
 
 def measure(work: Callable[[], Callable[[], Any]], rounds: int) -> dict[str, Any]:
-    """Medians and extremes of `rounds` calls of what `work()` makes, after two calls that aren't timed; seconds.
+    """Time `rounds` calls of the function that `work()` returns, after two untimed calls. Times are in seconds.
 
-    `compile_seconds` is the time that compilers took until then. Peak memory is in bytes: the device's where it tells, else the
-    whole process's.
+    `start_seconds` covers `work()` and the untimed calls; `compile_seconds` is the part of it spent in the compiler. `peak_bytes`
+    is the device's peak memory if the device reports it, else the peak memory of the process.
     """
     compiling = Compilations()
     began = time.perf_counter()
@@ -55,22 +60,22 @@ def measure(work: Callable[[], Callable[[], Any]], rounds: int) -> dict[str, Any
 
 
 def peak_flops(dtype: str) -> float:
-    """FLOP/s of one device: the best median of square matrix products by jax, and by numpy where it shares the CPU."""
-    by = {"jax": lambda a: jax.block_until_ready(product(a))}
+    """Return the FLOP/s of one device: the best median over square matrix products by jax, and on CPUs by numpy too."""
+    libraries = {"jax": lambda a: jax.block_until_ready(product(a))}
     product = jax.jit(lambda a: jnp.matmul(a, a, precision="highest"))
     if row_of(jax.devices()[0].platform).shares_host and dtype == "float32":
-        by["numpy"] = lambda a: np.matmul(a, a)
+        libraries["numpy"] = lambda a: np.matmul(a, a)
     best = 0.0
     for size in PRODUCT_SIZES:
         values = np.random.default_rng(0).normal(size=(size, size)).astype(np.float32)
-        for name, multiply in by.items():
+        for name, multiply in libraries.items():
             a = values if name == "numpy" else jnp.asarray(values, dtype)
             best = max(best, 2 * size**3 / measure(lambda a=a, multiply=multiply: lambda: multiply(a), 5)["median"])
     return best
 
 
 def peak_memory(device: jax.Device) -> int:
-    """The most bytes that were in use at once."""
+    """Return the peak memory in bytes: the device's if it reports it, else that of the process."""
     stats = device.memory_stats()
     if stats and "peak_bytes_in_use" in stats:
         return stats["peak_bytes_in_use"]
@@ -78,67 +83,88 @@ def peak_memory(device: jax.Device) -> int:
 
 
 def about(devices: Sequence[jax.Device]) -> str:
-    """The devices, the machine and the versions, in one line."""
-    kind = devices[0].device_kind if devices[0].platform != "cpu" else processor()
+    """Describe the devices and the versions in one line."""
+    hardware = about_cpu() if devices[0].platform == "cpu" else f"{len(devices)} x {devices[0].device_kind}"
     versions = ", ".join(f"{library} {importlib.metadata.version(library)}" for library in ("jax", "jaxlib", "flax"))
-    return f"{len(devices)} x {kind}, Python {platform.python_version()}, {versions}"
+    return f"{hardware}, Python {platform.python_version()}, {versions}"
 
 
-def provenance(script: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """What produced a file of results: command, commit, date, processor, versions."""
-    here = Path(__file__).parent
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True).stdout.strip()
+def about_cpu(threads: int | None = None) -> str:
+    """Describe the CPU and the number of threads (default: those that this process may use)."""
+    if threads is None:
+        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{processor()}, {threads} threads"
+
+
+def provenance() -> dict[str, Any]:
+    """Return what produced a file of results: command, commit, date, CPU or accelerator, and versions."""
+    folder = Path(__file__).parent
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=folder, capture_output=True, text=True).stdout.strip()
     return {
-        "command": " ".join(["python", script, *arguments]),
+        "command": command_line(sys.argv),
         "commit": commit or None,
         "date": time.strftime("%Y-%m-%d"),
         "about": about(jax.devices()),
     }
 
 
-def random_params(config: Config) -> Any:
-    """A generator's parameters, spread much as training's first ones are, from numpy: it compiles nothing."""
-    draws = np.random.default_rng(0)
+def command_line(arguments: Sequence[str]) -> str:
+    """Return the command that was run. Absolute paths are shortened to their last component."""
+    script = Path(arguments[0])
+    program = ["python", f"{script.parent.name}/{script.name}"] if script.suffix == ".py" else [script.name]
+    return shlex.join([*program, *(re.sub(r"(^|=)/(?:[^/]*/)*([^/]+)/?$", r"\1\2", argument) for argument in arguments[1:])])
 
-    def drawn(path: tuple, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+
+def write_results(path: str | Path, content: dict[str, Any]) -> None:
+    """Write `content`, preceded by its `provenance`, as JSON. The file is replaced atomically. Raises DiskError."""
+    text = json.dumps({**provenance(), **content}, indent=1, default=float) + "\n"
+    with atomic_write(path) as temporary:
+        Path(temporary).write_text(text, encoding="utf-8")
+
+
+def random_params(config: Config) -> Any:
+    """Return random generator parameters, distributed about as at the start of training. Uses numpy, so nothing is compiled."""
+    random = np.random.default_rng(0)
+
+    def draw(path: tuple, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
         if path[-1].key == "g":
             return np.full(leaf.shape, 3**-0.5, leaf.dtype)  # the norm of n draws from U(-1/sqrt(n), 1/sqrt(n)) for large n
-        return draws.uniform(-0.05, 0.05, leaf.shape).astype(leaf.dtype)  # of v, only the direction counts
+        return random.uniform(-0.05, 0.05, leaf.shape).astype(leaf.dtype)  # only the direction of v matters
 
     example = Conditions(np.zeros((1, 8, config.mel.num_mels), np.float32))
     generator = config.generator.build(config.mel)
     shapes = jax.eval_shape(generator.init, jax.random.key(0), example)["params"]
-    return jax.tree_util.tree_map_with_path(drawn, shapes)
+    return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 def synthesis(config: Config, frames: int, rows: int, devices: Sequence[jax.Device] | None = None) -> Callable[[], np.ndarray]:
-    """Decodes one and the same batch of mels of random numbers, (rows, M, frames), each time it is called."""
+    """Return a function that decodes the same random mels (rows, M, frames) at each call."""
     vocoder = Vocoder(config, random_params(config), devices)
     mel = np.random.default_rng(0).normal(-5, 2, (rows, config.mel.num_mels, frames)).astype(np.float32)
     return lambda: vocoder.decode(mel)
 
 
 def training(config: Config, mesh: Mesh | None = None) -> Callable[[], dict[str, float]]:
-    """Makes one more training step on one and the same batch each time it is called, and waits for it."""
+    """Return a function that runs one training step, always on the same random batch, and waits for its result."""
     mesh = mesh_over(config) if mesh is None else mesh
-    replicated, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(AXIS))
+    replicated, sharded = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(AXIS))
     state = placed_first_state(config, replicated)
     step = train_step(config, 1000, mesh)
     rows, samples = config.optimization.batch_size, config.optimization.segment_size
     audio = np.random.default_rng(0).normal(0, 0.1, (rows, samples)).astype(np.float32)
-    batch = Batch(jax.device_put(audio, split), None)
+    batch = Batch(jax.device_put(audio, sharded), None)
 
-    def one_more() -> dict[str, float]:
+    def run_step() -> dict[str, float]:
         nonlocal state
         state, metrics = step(state, batch)
         jax.block_until_ready(state)
         return {name: float(value) for name, value in metrics.items()}
 
-    return one_more
+    return run_step
 
 
 def processor() -> str:
-    """The CPU's name."""
+    """Return the name of the CPU."""
     try:
         with open("/proc/cpuinfo") as lines:
             return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

@@ -3,7 +3,7 @@
     <run>/checkpoints/00005000/config.json     the configuration of the weights
                                generator/      Orbax: the generator's parameters, all that inference reads
                                training/       Orbax: everything else that resuming needs
-                               manifest.json   shape and dtype of every array, SHA-256 of every file; written last
+                               manifest.json   shape and dtype of every array, SHA-256 of the files of both; written last
 
 A step gets its final name only when it is complete. Checksums are verified before Orbax opens a file: Orbax restores flipped bits
 silently, and after a failed restore its threads keep on logging errors.
@@ -108,7 +108,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         if manifest["format"] > FORMAT:
-            raise CheckpointError(f"{folder}: written by a newer version of this program: update it")
+            raise CheckpointError(f"{folder}: written by a newer version: update hifigan_jax")
         return {key: manifest[key] for key in ("step", "data", "leaves", "files")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}: not a complete checkpoint (manifest.json: {type(error).__name__})") from None

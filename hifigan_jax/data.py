@@ -60,7 +60,7 @@ class _Crop(NamedTuple):
     def __call__(self, recording: Recording, rng: np.random.Generator) -> Batch:
         length, hop = self.length, self.mel.hop_size
         if recording.mel_path is None:
-            start = int(rng.integers(0, max(recording.frames - length, 0) + 1))
+            start = int(rng.integers(0, max(recording.samples - length, 0) + 1))
             mel = None
         else:
             frames, start = _mel_and_start(recording, self.mel)
@@ -77,7 +77,7 @@ def _mel_and_start(recording: Recording, settings: Mel) -> tuple[np.ndarray, int
     if not recording.centered:
         return mel, 0
     start = settings.hop_size - settings.hop_size // 2  # of frame 1; frame 0 starts before the recording and is dropped
-    return mel[1 : 1 + (recording.frames - start) // settings.hop_size], start
+    return mel[1 : 1 + (recording.samples - start) // settings.hop_size], start
 
 
 def _scaled(samples: np.ndarray, recording: Recording) -> np.ndarray:

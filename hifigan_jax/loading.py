@@ -145,14 +145,16 @@ def _recognized(state_dict: Any, path: Path) -> Generator:
     if len(refusals) == len(names):
         raise CheckpointError(f"{path}: {'; '.join(dict.fromkeys(refusals.values()))}")
     raise CheckpointError(
-        f"{path}: no configuration beside it, and its shapes match none of {', '.join(names)}: give its JSON with --config"
+        f"{path}: no configuration beside it, and its shapes match none of {', '.join(names)}: pass its JSON with --config"
     )
 
 
 def _check_shapes(params: dict[str, Any], config: Config, path: Path) -> None:
     difference = _shape_difference(params, config)
     if difference:
-        raise CheckpointError(f"{path}: the weights do not match the configuration: {difference}: give another with --config")
+        raise CheckpointError(
+            f"{path}: the weights do not match the configuration: {difference}: pass another JSON with --config"
+        )
 
 
 def _shape_difference(params: dict[str, Any], config: Config) -> str | None:

@@ -16,6 +16,8 @@ from hifigan_jax.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
+DEFAULT_FOLDER = Data.model_fields["input_wavs_dir"].default
+
 
 class Recording(NamedTuple):
     """One audio file with its length in samples and its peak, the largest |sample|.
@@ -25,7 +27,7 @@ class Recording(NamedTuple):
     """
 
     path: str
-    frames: int
+    samples: int
     peak: float
     mel_path: str | None = None
     centered: bool = False
@@ -78,8 +80,9 @@ def load_corpus(config: Config, index_path: Path) -> Corpus:
 def list_recordings(data: Data) -> tuple[list[str], list[str]]:
     """The paths of the training recordings and of the validation recordings.
 
-    Each is read from a list file (the reference's `name|text`, or paths), a folder, or input_wavs_dir. Without a validation
-    list, one recording in twenty (evenly spread, 150 at most) is held out.
+    Each is read from a list file (the reference's `name|text`, or paths), a folder, or input_wavs_dir. Without a list, LJSpeech's
+    own lists are used if their recordings are in input_wavs_dir. Without a validation list, one recording in twenty (evenly
+    spread, 150 at most) is held out.
     """
     training = _listed(data.input_training_file, "LJSpeech-1.1/training.txt", data.input_wavs_dir)
     validation = _listed(data.input_validation_file, "LJSpeech-1.1/validation.txt", data.input_wavs_dir)
@@ -115,7 +118,8 @@ def _listed(path: str | None, default: str, folder: str) -> list[str] | None:
     if path is None:
         if not os.path.isfile(default):
             return None
-        path = default
+        paths = _listed(default, default, folder)
+        return paths if os.path.isfile(paths[0]) or os.path.normpath(folder) == os.path.normpath(DEFAULT_FOLDER) else None
     if os.path.isdir(path):
         return audio_files(Path(path))
     try:
@@ -144,10 +148,10 @@ def _recordings(paths: Sequence[str], infos: dict[str, audio.AudioInfo], shortes
         if path not in infos:
             continue
         info = infos[path]
-        if info.frames < shortest:
-            logger.warning("left out: %s: %d samples, fewer than %d", path, info.frames, shortest)
+        if info.samples < shortest:
+            logger.warning("left out: %s: %d samples, fewer than %d", path, info.samples, shortest)
             continue
-        recordings.append(Recording(path, info.frames, info.peak))
+        recordings.append(Recording(path, info.samples, info.peak))
     return tuple(recordings)
 
 
@@ -159,7 +163,7 @@ def _with_mels(corpus: Corpus, folder: str, mel: Mel, index_path: Path) -> Corpu
     recordings = {recording.path: recording for recording in (*corpus.training, *corpus.validation)}
     mels = {path: os.path.join(folder, Path(path).stem + ".npy") for path in recordings}
     known, problems = _inspect_all(sorted(set(mels.values())), index_path, functools.partial(_inspect_mel, mel.num_mels), 1)
-    expected = {path: recording.frames // mel.hop_size for path, recording in recordings.items() if mels[path] in known}
+    expected = {path: recording.samples // mel.hop_size for path, recording in recordings.items() if mels[path] in known}
     centered = bool(expected) and all(known[mels[path]][0] == frames + 1 for path, frames in expected.items())
     if centered:
         logger.info(

@@ -1,28 +1,39 @@
 """Shapes are checked, silent broadcasting is an error, and everything runs on one CPU device unless a test says otherwise."""
 
+import contextlib
 import logging
 import os
 import pathlib
+import sys
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# Most of the time goes into compiling; programs that tests and their subprocesses share are compiled once.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).parent.parent / ".pytest_cache" / "programs"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
+# As the programs for training have it, so that tests and their subprocesses share what they compile.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_backend_extra_options=xla_cpu_disable_loop_unrolling"
+)
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's idle threads would keep the cores from the other process
+
+import jaxtyping
+
+if sys.version_info < (3, 12):  # on one Python: checking takes a good part of the time, and finds the same on all
+    jaxtyping.install_import_hook("hifigan_jax", "beartype.beartype")
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 
+from hifigan_jax import runtime
+from hifigan_jax.config import Config, load_config, packaged_config
+
+# Most of the time goes into compiling: programs are kept from run to run, and shared with subprocesses.
+kept = os.environ.get("HIFIGAN_JAX_TEST_CACHE") or runtime.compile_cache_folder().parent.with_name("tests")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(pathlib.Path(kept) / runtime.compile_cache_folder().name)
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_numpy_rank_promotion", "raise")
 logging.getLogger("hifigan_jax").setLevel(logging.INFO)  # as the programs do
-hook = jaxtyping.install_import_hook("hifigan_jax", "beartype.beartype")
-
-from hifigan_jax.config import Config, load_config, packaged_config  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +83,17 @@ def shared_tiny_config() -> Config:
 
 
 @pytest.fixture(scope="session")
+def tiny_leaves(shared_tiny_config) -> dict[str, np.ndarray]:
+    """Random parameters of the shared generator, by name."""
+    from hifigan_jax.models.generator import Conditions
+    from hifigan_jax.training.setup import generator_of
+    from hifigan_jax.trees import named_leaves
+
+    params = jax.jit(generator_of(shared_tiny_config).init)(jax.random.key(0), Conditions(jnp.zeros((1, 8, 80))))["params"]
+    return named_leaves(jax.device_get(params))
+
+
+@pytest.fixture(scope="session")
 def shared_training_config(shared_tiny_config) -> Config:
     """Training on the samples: 6 recordings, 3 batches an epoch, 1 recording to validate on."""
     samples = pathlib.Path(__file__).parent.parent / "samples"
@@ -87,6 +109,44 @@ def shared_training_config(shared_tiny_config) -> Config:
             "stdout_interval": 2,
         }
     )
+
+
+@pytest.fixture(scope="session")
+def sharing():
+    """sharing(): a context in which equal training steps and equal vocoders are traced once, whatever test they are made in."""
+    from hifigan_jax.synthesis import Vocoder
+    from hifigan_jax.training import loop, setup
+
+    make, build, kept = loop.train_step, Vocoder.__init__, {}
+
+    def train_step(config, batches_per_epoch, mesh):
+        networks = setup.generator_of(config), setup.discriminator_of(config)
+        key = repr((*networks, config.mel, config.losses, config.optimization, batches_per_epoch, mesh))
+        if key not in kept:
+            kept[key] = make(config, batches_per_epoch, mesh)
+        return kept[key]
+
+    def vocoder(self, config, params, devices=None):
+        build(self, config, params, devices)
+        first = kept.setdefault(repr((self._generator, config.mel, self._sharded)), self)
+        self._programs, self._log_mel = first._programs, first._log_mel
+
+    @contextlib.contextmanager
+    def sharing():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop, "train_step", train_step)
+            patch.setattr(Vocoder, "__init__", vocoder)
+            yield
+
+    sharing.forget = kept.clear
+    return sharing
+
+
+@pytest.fixture
+def shared_programs(sharing):
+    """What the whole test makes is shared."""
+    with sharing():
+        yield
 
 
 @pytest.fixture
@@ -105,7 +165,7 @@ def tiny_config(shared_tiny_config, tmp_path) -> Config:
 
 
 @pytest.fixture
-def training_config(shared_training_config, tmp_path) -> Config:
+def training_config(shared_training_config, tmp_path, shared_programs) -> Config:
     """The shared one, with a run's folder for this test alone."""
     return shared_training_config.replace({"checkpoint_path": str(tmp_path / "run")})
 

@@ -12,6 +12,8 @@ from hifigan_jax.errors import DataError
 from hifigan_jax.mel import log_mel, log_mel_of_padded
 from hifigan_jax.recordings import Corpus, Recording
 
+pytestmark = pytest.mark.smoke
+
 SEGMENT, HOP = 512, 256
 LENGTHS = (512, 513, 1000, 1500, 2000, 2500, 3000)
 
@@ -157,7 +159,7 @@ def with_mels(corpus, config, tmp_path):
     """The corpus with a mel for each recording; each frame contains the integer of its first sample."""
     recordings = []
     for number, recording in enumerate(corpus.training):
-        frames = recording.frames // HOP
+        frames = recording.samples // HOP
         first = 1 + sum(LENGTHS[:number])
         mel = np.broadcast_to(first + HOP * np.arange(frames), (80, frames)).astype(np.float32)
         np.save(tmp_path / f"{number}.npy", mel)

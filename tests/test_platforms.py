@@ -13,6 +13,8 @@ from hifigan_jax.models.convolution import conv1d
 from hifigan_jax.models.generator import Conditions
 from hifigan_jax.training.setup import first_state, generator_of, mesh_over, train_step
 
+pytestmark = pytest.mark.smoke
+
 accelerators = pytest.mark.parametrize("platform", ["cuda", "tpu"])
 
 

@@ -109,8 +109,18 @@ def test_the_lists_of_ljspeech_are_the_default(config, folder):
     (folder / "LJSpeech-1.1").mkdir()
     (folder / "LJSpeech-1.1" / "training.txt").write_text("a|x\n")
     (folder / "LJSpeech-1.1" / "validation.txt").write_text("b|x\n")
+    record("a.wav", "b.wav", "c.wav")
     training, validation = list_recordings(config.data)
     assert (named(training), named(validation)) == (["a.wav"], ["b.wav"])
+
+
+def test_the_lists_of_ljspeech_do_not_apply_to_another_folder(config, folder):
+    (folder / "LJSpeech-1.1").mkdir()
+    (folder / "LJSpeech-1.1" / "training.txt").write_text("LJ001-0001|x\n")
+    (folder / "LJSpeech-1.1" / "validation.txt").write_text("LJ001-0002|x\n")
+    record("a.wav", "b.wav", "c.wav")
+    training, validation = list_recordings(config.data)
+    assert (named(training), named(validation)) == (["b.wav", "c.wav"], ["a.wav"])
 
 
 # --- folders --------------------------------------------------------------------------------------------------------------------
@@ -279,7 +289,7 @@ def test_only_changed_and_new_files_are_read_again(config, folder, inspected):
     record("e.wav")
     corpus = load_corpus(config, folder / "index.json")
     assert sorted(inspected) == ["b.wav", "c.wav", "e.wav"]
-    assert {os.path.basename(recording.path): recording.frames for recording in corpus.training}["b.wav"] == 5000
+    assert {os.path.basename(recording.path): recording.samples for recording in corpus.training}["b.wav"] == 5000
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"a": 1}', '{"a": [1, 2]}', '[["a", 1]]', "\0"])

@@ -46,6 +46,7 @@ def test_elsewhere_no_flag_is_set_that_would_stop_jax(on, where):
     assert flags({}) is None
 
 
+@pytest.mark.smoke
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="measured there alone")
 def test_loops_over_few_channels_are_not_unrolled(tmp_path):
     """Unrolled, this one's machine code is several times as long. What the user says stays: the second process has no more."""
@@ -82,6 +83,7 @@ def test_compiled_programs_are_kept_for_this_user_alone(tmp_path):
     assert os.listdir(folder)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("chosen", [{}, {"JAX_COMPILATION_CACHE_DIR": "chosen"}], ids=["ours", "the user's"])
 def test_programs_that_can_t_be_kept_are_passed_over_in_silence(chosen, tmp_path):
     """jaxlib 0.12 fails to write what calls oneDNN."""
@@ -123,6 +125,7 @@ of_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other a
 for_each_use = pytest.mark.parametrize("use", ["", "training='float32'"], ids=["synthesis", "training"])
 
 
+@pytest.mark.smoke
 @of_glibc
 @for_each_use
 def test_buffers_do_not_come_anew_from_the_kernel(use, tmp_path):

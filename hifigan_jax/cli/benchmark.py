@@ -1,7 +1,6 @@
-"""`hifigan-jax benchmark`: how fast synthesis and training are, on any device."""
+"""`hifigan-jax benchmark`: measure the speed of synthesis and training on any device."""
 
 import argparse
-import json
 from functools import partial
 from pathlib import Path
 
@@ -9,36 +8,37 @@ from hifigan_jax import runtime
 from hifigan_jax.cli.options import add_compute_dtype, add_set
 from hifigan_jax.config import load_config
 from hifigan_jax.errors import UsageError
-from hifigan_jax.files import atomic_write
 
 
 def parser(name: str | None = None) -> argparse.ArgumentParser:
-    """The program's arguments."""
-    about = "Time synthesis or the training step with random weights on made-up data, whole calls, in medians."
-    result = argparse.ArgumentParser(name, description=about)
+    """Return the parser of the program's arguments."""
+    description = "Time synthesis or the training step with random weights and random data. Times include data transfers."
+    result = argparse.ArgumentParser(name, description=description)
     result.add_argument("task", choices=("synthesis", "training"))
     result.add_argument("--config", required=True, metavar="JSON", help="for example configs/config_v1.json")
-    result.add_argument("--batch_size", type=_count, metavar="N", help="rows over all devices (default: 1, or the JSON's)")
     result.add_argument(
-        "--frames", type=_count, nargs="+", default=[396], metavar="N", help="mel frames of an utterance; one line each"
+        "--batch_size", type=_count, metavar="N", help="global batch size (default: 1 in synthesis, the JSON's in training)"
     )
-    result.add_argument("--devices", type=_count, metavar="N", help="the first N (default: all); CPUs are divided into N")
-    result.add_argument("--rounds", type=_count, default=9, metavar="N", help="calls to take the median of (default 9)")
+    result.add_argument(
+        "--frames", type=_count, nargs="+", default=[396], metavar="N", help="mel frames in synthesis (default 396)"
+    )
+    result.add_argument("--devices", type=_count, metavar="N", help="use N devices (default: all); on a CPU, N virtual devices")
+    result.add_argument("--rounds", type=_count, default=9, metavar="N", help="timed calls; their median is shown (default 9)")
     add_compute_dtype(result, "float32")
     add_set(result)
-    result.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    result.add_argument("--json", type=Path, metavar="FILE", help="write the results and how they were measured to this file")
     return result
 
 
 def main(options: argparse.Namespace) -> int:
-    """Measures and prints; returns the exit code."""
+    """Measure and print; return the exit code."""
     training = options.task == "training"
     batch = options.batch_size or (None if training else 1)
     overrides = {"compute_dtype": options.compute_dtype} | ({"batch_size": batch} if batch else {})
     config = load_config(options.config, overrides, settings=dict(options.set))
 
     runtime.prepare(compile_cache=False, training=config.optimization.compute_dtype if training else None)
-    import jax  # not before
+    import jax  # prepare() must run before this import
 
     if options.devices:
         jax.config.update("jax_num_cpu_devices", options.devices)
@@ -47,13 +47,13 @@ def main(options: argparse.Namespace) -> int:
     from hifigan_jax.training.setup import mesh_over
 
     if (options.devices or 1) > jax.device_count():
-        raise UsageError(f"--devices {options.devices}: there are {jax.device_count()}")
+        raise UsageError(f"--devices {options.devices}: only {jax.device_count()} available")
     devices = jax.devices()[: options.devices]
     mesh = mesh_over(config, devices) if training else None
     peak = benchmark.peak_flops(options.compute_dtype) * (len(devices) if devices[0].platform != "cpu" else 1)
-    rows_a_call = config.optimization.batch_size
-    print(f"{options.task}, {options.config}, {options.compute_dtype}, batch {rows_a_call}, {benchmark.about(devices)}")
-    print(f"peak of {options.compute_dtype} matrix products of {benchmark.PRODUCT_SIZES}: {peak / 1e9:.0f} GFLOP/s")
+    batch_size = config.optimization.batch_size
+    print(f"{options.task}, {options.config}, {options.compute_dtype}, batch {batch_size}, {benchmark.about(devices)}")
+    print(f"peak of {options.compute_dtype} matrix products of sizes {benchmark.PRODUCT_SIZES}: {peak / 1e9:.0f} GFLOP/s")
     columns = ("frames", "median s", "min", "max", "x real time", "frames/s", "steps/s", "GFLOP/s", "of peak", "compile s", "MB")
     print("".join(f"{column:>12}" for column in columns))
     rows = []
@@ -61,15 +61,13 @@ def main(options: argparse.Namespace) -> int:
         if training:
             work, flops = partial(benchmark.training, config, mesh), training_step_flops(config)
         else:
-            work = partial(benchmark.synthesis, config, frames, config.optimization.batch_size, devices)
-            flops = config.optimization.batch_size * generator_flops(config, frames)
+            work = partial(benchmark.synthesis, config, frames, batch_size, devices)
+            flops = batch_size * generator_flops(config, frames)
         row = benchmark.measure(work, options.rounds) | {"frames": frames, "flops": flops}
         rows.append(row)
         print(_line(row, config, training, peak), flush=True)
     if options.json:
-        content = {"about": benchmark.about(devices), "peak_flops": peak, "config": config.flat(), "rows": rows}
-        with atomic_write(options.json) as temporary:
-            Path(temporary).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        benchmark.write_results(options.json, {"peak_flops": peak, "config": config.flat(), "rows": rows})
     return 0
 
 
@@ -93,5 +91,5 @@ def _line(row: dict, config, training: bool, peak: float) -> str:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"a number from 1 on, not {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a positive integer, not {text!r}")
     return int(text)

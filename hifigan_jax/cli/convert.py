@@ -7,10 +7,11 @@ DESCRIPTION = """Convert a generator or a training run. The name of TARGET selec
 
   NAME.safetensors  the generator with its configuration
   NAME.pth          the generator in the format of its original PyTorch code
-  a new folder      PyTorch files and config.json, if SOURCE is a checkpoint of
-                    this program (HiFi-GAN: g_*, and do_* if it is resumable);
-                    else a checkpoint of this program (resumable by train.py
-                    if the do_* of the same step is in the folder of the g_*)
+  a new folder      conversion between frameworks: a hifigan_jax checkpoint
+                    becomes PyTorch files and config.json (HiFi-GAN: g_*, and
+                    do_* if it is resumable); PyTorch or safetensors files
+                    become a hifigan_jax checkpoint (resumable if the do_* of
+                    the same step is next to the g_*)
 """
 
 
@@ -19,7 +20,7 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(name, description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     result.add_argument(
         "source",
-        help="run or checkpoint of this program, g_*, .pth or .safetensors file, folder of g_* files, or pretrained model",
+        help="run or checkpoint of hifigan_jax, g_*, .pth or .safetensors file, folder of g_* files, or pretrained model",
     )
     result.add_argument("target", type=Path, help="new .safetensors or .pth file, or new folder")
     result.add_argument("--config", metavar="JSON", help="configuration of SOURCE, for a PyTorch file without one in its folder")

@@ -32,9 +32,12 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
     """The program's arguments."""
     result = argparse.ArgumentParser(name, description="Synthesize speech from recordings or mel-spectrograms.")
     source = result.add_mutually_exclusive_group(required=True)
-    source.add_argument("--input_wavs_dir", type=Path, metavar="DIR", help="folder of recordings to resynthesize")
+    source.add_argument("--input_wavs_dir", type=Path, metavar="DIR", help="folder of recordings to resynthesize, or one file")
     source.add_argument(
-        "--input_mels_dir", type=Path, metavar="DIR", help="folder of log-mels: .npy files of shape (M, F) or (1, M, F)"
+        "--input_mels_dir",
+        type=Path,
+        metavar="DIR",
+        help="log-mels: folder or file, .npy of shape (bins, frames)",
     )
     result.add_argument(
         "--output_dir", type=Path, metavar="DIR", help="default: generated_files, or generated_files_from_mel for mels"
@@ -43,9 +46,9 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
         "--checkpoint_file",
         default="universal_v1",
         metavar="PATH_OR_NAME",
-        help="a .pth or .safetensors file, a run folder, or a pretrained model: universal_v1 (default), ljspeech_v1",
+        help="PyTorch or .safetensors file, run or checkpoint folder, or pretrained model: universal_v1 (default), ljspeech_v1",
     )
-    result.add_argument("--config", metavar="JSON", help="the model's configuration, if there is none beside the weights")
+    result.add_argument("--config", metavar="JSON", help="the model's configuration, if there is none next to the weights")
     result.add_argument(
         "--shard", type=_shard, default=(1, 1), metavar="I/N", help="process only part I of N, to split a folder over processes"
     )

@@ -11,7 +11,7 @@ def add_compute_dtype(parser: argparse.ArgumentParser, default: str) -> None:
         "--compute_dtype",
         choices=("float32", "bfloat16"),
         default=default,
-        help="precision of convolutions: float32 (default) is exact; bfloat16 is faster on devices that support it",
+        help="precision of convolutions: float32 (default) matches the reference; bfloat16 is faster on devices that support it",
     )
 
 

@@ -22,8 +22,16 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
 
     lists = "recordings: file with a `name|text` or path per line, or folder"
     add("input_wavs_dir", "folder of the recordings (WAV or FLAC)", metavar="DIR")
-    add("input_training_file", f"training {lists} (default LJSpeech-1.1/training.txt, else --input_wavs_dir)", metavar="FILE")
-    add("input_validation_file", f"validation {lists} (default LJSpeech-1.1/validation.txt, else held out)", metavar="FILE")
+    add(
+        "input_training_file",
+        f"training {lists} (default: LJSpeech's list, else --input_wavs_dir)",
+        metavar="FILE",
+    )
+    add(
+        "input_validation_file",
+        f"validation {lists} (default: LJSpeech's list, else held out)",
+        metavar="FILE",
+    )
     add("input_mels_dir", "folder of the mels for --fine_tuning, named like the recordings", metavar="DIR")
     add("checkpoint_path", "folder of the run: checkpoints, config.json, metrics.jsonl, TensorBoard logs", metavar="DIR")
     add("training_epochs", "stop after this many epochs", type=int, metavar="N")

@@ -114,6 +114,14 @@ class Losses(Section):
 
     ALSO_CALLED = {"lambda_mel": "loss_weights", "lambda_feat": "loss_weights", "lambda_fm": "loss_weights"}
 
+    def problems(self) -> Iterator[str]:
+        """A generator without a loss."""
+        if not any(self.loss_weights.values()):
+            yield "loss_weights are all 0: give at least one term a weight"
+        elif self.adversarial_from_step and not any(self.loss_weights[name] for name in TERMS if not TERMS[name].adversarial):
+            step = self.adversarial_from_step
+            yield f"before adversarial_from_step {step} the generator would have no loss: give mel a weight in loss_weights"
+
     @pydantic.field_validator("loss_weights")
     @classmethod
     def _known_terms(cls, weights: dict[str, float]) -> dict[str, float]:
@@ -156,8 +164,8 @@ class Data(Section):
     """Folders and files of recordings and mels, and how they are read."""
 
     input_wavs_dir: str = "LJSpeech-1.1/wavs"
-    input_training_file: str | None = None  # None: LJSpeech-1.1/training.txt if it exists, else all of input_wavs_dir
-    input_validation_file: str | None = None  # None: LJSpeech-1.1/validation.txt if it exists, else held out from training
+    input_training_file: str | None = None  # None: LJSpeech-1.1/training.txt if it lists input_wavs_dir, else that folder
+    input_validation_file: str | None = None  # None: likewise, else held out from training
     input_mels_dir: str = "ft_dataset"
     fine_tuning: Switch = False
     num_workers: Index = 4  # threads that prefetch

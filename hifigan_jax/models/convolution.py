@@ -33,7 +33,7 @@ def conv1d(
 ) -> Float[Array, "B T_out C_out"]:
     """Cross-correlation with zero padding on both sides, T_out = (T_in + 2 padding - dilation (K - 1) - 1) // stride + 1.
 
-    Computed in the wider of both dtypes. Raises ValueError if the channels do not match.
+    Computed in the wider of the two dtypes. Raises ValueError if the channels do not match.
     """
     dtype = jnp.promote_types(x.dtype, kernel.dtype)
     x, kernel = _with_same_varying_axes(x.astype(dtype), kernel.astype(dtype))

@@ -1,4 +1,4 @@
-"""Forms of convolutions that CPUs compute faster than XLA's own, and the choice between them.
+"""Convolution algorithms that are faster on CPUs than XLA's own, and the choice between them.
 
 Shapes and names as in convolution.py. All forms compute the same sums (see tests/models/test_convolution.py).
 """
@@ -17,9 +17,9 @@ from hifigan_jax.models.convolution_xla import PRECISION, padded, phases, phases
 _MAX_CHANNELS_IN_BLOCKS = 8
 _BLOCK = 8  # outputs
 
-# Fast bilinear algorithms save products but need more additions. They pay off for groups with at least this many taps per phase
-# of the stride; for one group of 5 taps with at least this many channels (C_in * C_out); and for one group with C_in = C_out
-# (residual blocks) and at least this many taps, weights and samples.
+# Fast bilinear algorithms save multiplications but need more additions. They pay off for groups with at least this many taps per
+# phase of the stride; for one group of 5 taps with at least this many channels (C_in * C_out); and for one group with
+# C_in = C_out (residual blocks) and at least this many taps, weights and samples.
 _MIN_TAPS_OF_GROUPS = 11
 _WIDE_TAPS, _MIN_WIDE_CHANNELS = 5, 2**18
 _MIN_LONG_TAPS, _MIN_LONG_WEIGHTS, _MIN_LONG_SAMPLES = 7, 2**16, 256

@@ -1,8 +1,8 @@
 """Edges of the utterances in a window, and padding at these edges as if each utterance were alone.
 
 Utterances of any length share a window (synthesis/packing.py) with gaps between them. A layer that pads its input with zeros,
-by reflection or by replication has to do so at the edges of every utterance, not at those of the window. Generators therefore
-never pad their inputs themselves but call `Edges.pad`.
+by reflection or by replication has to do so at the edges of every utterance, not at those of the window. Layers whose padding
+is not zeros call `Edges.pad`; others call `Edges.zero`, so that gaps stay zero.
 """
 
 from typing import Literal
@@ -20,7 +20,7 @@ _NUMPY_MODES = {"zero": "constant", "reflect": "reflect", "replicate": "edge"}
 class Edges:
     """Mask of the positions of a window that belong to an utterance, `rate` positions per entry of `inside`.
 
-    Without `inside`, every row is one complete utterance, as in training. Utterances are runs of true entries. The gaps between
+    Without `inside`, all positions of every row are valid, as in training. Utterances are runs of true entries. The gaps between
     them must be at least as long as the padding of a layer on both sides together.
     """
 
@@ -62,7 +62,7 @@ class Edges:
         return jnp.stack(shifted).any(axis=0)
 
 
-FULL_ROWS = Edges()  # every row is one complete utterance
+FULL_ROWS = Edges()  # all positions are valid
 
 
 def _sources(mask: Bool[Array, "B T"], before: int, after: int, mode: Mode) -> tuple[Array, Bool[Array, "B T_padded"]]:

@@ -45,8 +45,8 @@ class StagedGenerator(nn.Module):
 class Stage(NamedTuple):
     """`layer(x, edges)` [B, T, C] -> [B, T * stride, C'] and its receptive field.
 
-    An output depends on inputs up to `latency` output samples ahead of it, and on at most `left_context` inputs before the
-    last of these. `edges` are those of the input, which is zero outside the utterances.
+    Output t depends on no input after i = (t + latency) // stride, and on none before i - left_context. `edges` are those of the
+    input, which is zero outside the utterances.
     """
 
     layer: Callable[[Array, Edges], Array]

@@ -30,8 +30,10 @@ from hifigan_jax.synthesis.streaming import Streamer
 from hifigan_jax.synthesis.utterances import AudioUtterance, MelUtterance, Utterance
 
 _USUAL_CONTEXT = 16  # frames; a larger receptive field takes proportionally longer windows
-_LONGEST_SINGLE = 1024  # frames; a single utterance up to this length is not padded to a full window, only to a multiple of
-_SINGLE_STEP = 8  # frames, or of a power of two up to a 16th of its length: each size compiles a program
+# A single utterance of up to _LONGEST_SINGLE frames is not padded to a full window, but to a multiple of _SINGLE_STEP, or of a
+# larger power of two, at most a 16th of its length. Each size compiles a program.
+_LONGEST_SINGLE = 1024
+_SINGLE_STEP = 8
 _IN_FLIGHT = 2  # batches queued on the device while the host prepares the next
 
 
@@ -45,7 +47,7 @@ class Vocoder:
     """
 
     def __init__(self, config: Config, params: Any, devices: Sequence[jax.Device] | None = None):
-        """Takes unfolded `params`, as training stores them. Batches are sharded over `devices` (default: this host's)."""
+        """Takes `params` with weight norm (v, g), as in training. Batches are sharded over `devices` (default: this host's)."""
         devices = jax.local_devices() if devices is None else devices
         mesh = jax.make_mesh((len(devices),), ("data",), (AxisType.Auto,), devices=devices)
         replicated, sharded = PartitionSpec(), PartitionSpec("data")
@@ -68,19 +70,19 @@ class Vocoder:
     def from_pretrained(cls, source: str | Path, config: str | Path | None = None, compute_dtype: str = "float32") -> "Vocoder":
         """Loads a pretrained model (`universal_v1`, `ljspeech_v1`), a .pth or .safetensors file, or a run folder.
 
-        `config` is the path of the JSON configuration, needed only if there is none beside the weights. `compute_dtype` is the
+        `config` is the path of the JSON configuration, needed only if there is none next to the weights. `compute_dtype` is the
         dtype of convolutions: "bfloat16" is less exact, and faster on devices that support it. Raises CheckpointError.
         """
         generator = load_generator(source, config)
         return cls(generator.config.replace({"compute_dtype": compute_dtype}), generator.params)
 
     def update(self, params: Any) -> None:
-        """Replaces the weights by unfolded `params` of the same shapes, without compiling anything again."""
+        """Replaces the weights with `params` with weight norm, of the same shapes, without compiling anything again."""
         self._params = self._fold(jax.device_put(params, self._replicated))
 
     @property
     def params(self) -> Any:
-        """The generator's parameters with weight norm folded into the kernels, as `generate` takes them."""
+        """The generator's parameters with weight norm merged into the kernels, as `generate` takes them."""
         return self._params
 
     @property
@@ -177,27 +179,28 @@ class Vocoder:
     def _streamer(self) -> Streamer:
         return Streamer(self._generator, self.settings.num_mels, self._replicated, self._platform)
 
-    def utterance_of_mel(self, mel: np.ndarray) -> MelUtterance:
+    def utterance_of_mel(self, mel: ArrayLike) -> MelUtterance:
         """Checks a mel [F, M] and prepares it for `synthesize`.
 
         If it has fewer frames than the generator's padding needs, silent frames are appended and their audio is cut off.
         """
-        mel = self._checked(mel)
+        mel = self._checked(_as_numpy(mel))
         frames = max(mel.shape[0], self._generator.shortest)
         return MelUtterance(pad_with_silence(mel, frames, self.settings.convention.silence), mel.shape[0])
 
     def _checked(self, mel: np.ndarray) -> np.ndarray:
         if mel.ndim != 2 or mel.shape[1] != self.settings.num_mels or mel.shape[0] == 0:
-            raise DataError(f"a mel of {mel.shape[::-1]}: expected ({self.settings.num_mels}, F) with one frame or more")
+            sizes = " x ".join(map(str, mel.shape))
+            raise DataError(f"a mel of {sizes} values: expected {self.settings.num_mels} bins and one frame or more")
         if mel.dtype.kind != "f" or not np.isfinite(mel).all():
             raise DataError("a mel must be finite floating-point numbers")
         return mel.astype(np.float32)
 
-    def utterance_of_audio(self, audio: np.ndarray) -> Utterance:
+    def utterance_of_audio(self, audio: ArrayLike) -> Utterance:
         """Checks audio [T] at the model's sampling rate and prepares it for `synthesize`."""
-        shortest = max(self.settings.padding, self.hop_size - 1)
+        audio, shortest = _as_numpy(audio), max(self.settings.padding, self.hop_size - 1)
         if audio.ndim != 1 or audio.size <= shortest:
-            raise DataError(f"audio of {audio.shape} samples: expected one channel of more than {shortest} samples")
+            raise DataError(f"audio of shape {audio.shape}: expected one channel with more than {shortest} samples")
         audio = audio.astype(np.float32)
         if audio.size // self.hop_size < self._generator.shortest:
             return self.utterance_of_mel(self._log_mel(audio))

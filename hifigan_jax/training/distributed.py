@@ -57,7 +57,7 @@ def join_cluster(environment: Mapping[str, str]) -> None:
         jax.distributed.initialize(**cluster._asdict(), initialization_timeout=TIMEOUT)
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(f"cannot join the other processes: {reason:.200} (see docs/scaling.md)") from None
+        raise UsageError(f"cannot join the other processes: {reason:.200} (see docs/multi-host.md)") from None
     if jax.process_index() > 0:
         logging.getLogger("hifigan_jax").setLevel(logging.WARNING)
 

@@ -115,9 +115,10 @@ class Run:
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
+            last = "no checkpoint was saved" if self.saved_at is None else f"the last checkpoint is step {self.saved_at}"
             raise TrainingDiverged(
-                f"step {position.step}: {', '.join(bad)} became NaN or infinite; the last checkpoint is step"
-                f" {self.saved_at or 0}: lower learning_rate or check the recordings"
+                f"step {position.step}: {', '.join(bad)} became NaN or infinite; {last}:"
+                " lower learning_rate or check the recordings"
             )
         if not self.is_writer:
             return
@@ -192,5 +193,5 @@ def _keep_reference_config(folder: Path, config: Config) -> None:
 
 
 def _fingerprint(corpus: Corpus) -> str:
-    names = "\n".join(f"{Path(recording.path).name} {recording.frames}" for recording in corpus.training)
+    names = "\n".join(f"{Path(recording.path).name} {recording.samples}" for recording in corpus.training)
     return hashlib.sha256(os.fsencode(names)).hexdigest()

@@ -32,7 +32,7 @@ def read_reference_state(pair: tuple[Path, Path], config: Config) -> TrainState:
     state, expected = state_of_run(run, adamw(config.optimization)), state_shapes(config)
     difference = shape_difference(state, expected)
     if difference:
-        raise CheckpointError(f"{pair[1]}: does not match the configuration: {difference}: give its own with --config")
+        raise CheckpointError(f"{pair[1]}: does not match the configuration: {difference}: pass the run's own with --config")
     rate = config.optimization.learning_rate * config.optimization.lr_decay ** run["epoch"]
     for network in ("generator", "discriminator"):
         if not math.isclose(run[network]["lr"], rate, rel_tol=1e-6):

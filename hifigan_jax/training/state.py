@@ -53,14 +53,18 @@ def initial_state(
 ) -> TrainState:
     """The state at step 0, with random parameters from the seed. Traceable: wrap it in `jax.jit` or `jax.eval_shape`."""
     generator_key, discriminator_key = jax.random.split(jax.random.key(options.seed))
-    silence = jnp.zeros((1, options.segment_size // mel.hop_size, mel.num_mels))
-    audio = jnp.zeros((1, options.segment_size))
-    networks = [generator.init(generator_key, Conditions(silence))["params"], discriminator.init(discriminator_key, audio)]
-    spectral = networks[1].get("spectral", {})
+    mel_example = jnp.zeros((1, options.segment_size // mel.hop_size, mel.num_mels))
+    audio_example = jnp.zeros((1, options.segment_size))
+    generator_params = generator.init(generator_key, Conditions(mel_example))["params"]
+    discriminator_variables = discriminator.init(discriminator_key, audio_example)
+    spectral = discriminator_variables.get("spectral", {})
     first_rate = jnp.float32(options.learning_rate)
     return TrainState(
         *(jnp.zeros((), jnp.int32) for _ in range(3)),
-        *(NetworkState(params, optimizer(first_rate).init(params)) for params in (networks[0], networks[1]["params"])),
+        *(
+            NetworkState(params, optimizer(first_rate).init(params))
+            for params in (generator_params, discriminator_variables["params"])
+        ),
         spectral,
     )
 

@@ -33,9 +33,9 @@ def make_train_step(
     """The jitted step (state, batch) -> (state, scalars), as in Kong et al. 2020, section 2.4.
 
     The discriminator is updated first, on real and generated audio; then the generator, through the updated discriminator. Both
-    use one forward pass of the generator. `learning_rate` is a function of the epoch. The state is replicated over `mesh` and
-    donated; the batch is sharded over it. One all-reduce per network averages its losses and gradients over all devices, which
-    gives those of the full batch. Each device processes its rows in `accumulation_steps` micro-batches.
+    use one forward pass of the generator (recomputed with accumulation). `learning_rate` is a function of the epoch. The state is
+    replicated over `mesh` and donated; the batch is sharded over it. One all-reduce per network averages its losses and gradients
+    over all devices, which gives those of the full batch. Each device processes its rows in `accumulation_steps` micro-batches.
     """
     gan_loss = GAN_LOSSES[losses.gan_loss]
     weights = {name: weight for name, weight in losses.loss_weights.items() if weight > 0}
@@ -69,16 +69,16 @@ def make_train_step(
         updated_discriminator = apply_gradients(state.discriminator, gradient, rate)
 
         def generator_loss(fake, real):
-            on_real, after_real = discriminate(updated_discriminator.params, spectral, real)
-            on_fake, new_spectral = discriminate(updated_discriminator.params, after_real, fake)
+            on_real, spectral_after_real = discriminate(updated_discriminator.params, spectral, real)
+            on_fake, new_spectral = discriminate(updated_discriminator.params, spectral_after_real, fake)
             comparison = Comparison(real, fake, on_real, on_fake, gan_loss, lambda audio: log_mel(audio, loss_mel))
             terms = {name: TERMS[name].function(comparison) for name in weights}
             adversarial_gate = jnp.where(state.step < losses.adversarial_from_step, 0, 1)
             gates = {name: adversarial_gate if TERMS[name].adversarial else 1 for name in terms}
             return sum(weights[name] * gates[name] * term for name, term in terms.items()), (terms, new_spectral)
 
-        (g_loss, (terms, spectral)), to_fake = gradient_of_rows(generator_loss, accumulation_steps)(fake, real)
-        g_loss, terms, gradient = jax.lax.pmean((g_loss, terms, pull_back(to_fake)), AXIS)
+        (g_loss, (terms, spectral)), fake_gradient = gradient_of_rows(generator_loss, accumulation_steps)(fake, real)
+        g_loss, terms, gradient = jax.lax.pmean((g_loss, terms, pull_back(fake_gradient)), AXIS)
         updated_generator = apply_gradients(state.generator, gradient, rate)
 
         epoch_ends = state.batch_in_epoch + 1 >= batches_per_epoch

@@ -1,1 +1,1 @@
-"""Reading and writing weights as dictionaries of numpy arrays: PyTorch and safetensors files, named models."""
+"""Reading and writing weights as dictionaries of numpy arrays: PyTorch and safetensors files, pretrained models."""

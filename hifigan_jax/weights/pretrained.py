@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class Pretrained(NamedTuple):
-    """The source of a named model: a file in a PyPI package, its checksum, and its configuration."""
+    """The source of a pretrained model: a file in a PyPI package, its checksum, and its configuration."""
 
     requirement: str
     member: str
@@ -55,14 +55,14 @@ def cache_folder() -> Path:
 
 
 def pretrained_file(name: str) -> Path:
-    """The path of a named model's .pth file, downloaded if it is not in the cache.
+    """The path of a pretrained model's .pth file, downloaded if it is not in the cache.
 
     Raises CheckpointError for an unknown name, a package that cannot be downloaded, or an unexpected file in it.
     """
     if name not in PRETRAINED:
         close = difflib.get_close_matches(name, PRETRAINED, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
-        raise CheckpointError(f"{name}: no such file, folder or named model ({', '.join(PRETRAINED)}){hint}")
+        raise CheckpointError(f"{name}: no such file, folder or pretrained model ({', '.join(PRETRAINED)}){hint}")
     model = PRETRAINED[name]
     path = cache_folder() / f"{name}.pth"
     if path.is_file() and _sha256(path) == model.sha256:

@@ -11,6 +11,8 @@ from hifigan_jax.models.generator import Conditions
 from hifigan_jax.runtime import Compilations
 from hifigan_jax.training.setup import generator_of
 
+pytestmark = pytest.mark.smoke
+
 
 @pytest.fixture
 def config_file(tiny_config, tmp_path):
@@ -30,7 +32,9 @@ def test_every_length_has_its_line_and_its_row(task, lines, config_file, tmp_pat
     arguments = [task, "--config", config_file, "--frames", "8", "16", "--rounds", "3", "--json", str(target)]
     assert run("benchmark", arguments) == 0
     shown = capsys.readouterr().out.splitlines()
-    rows = json.loads(target.read_text())["rows"]
+    content = json.loads(target.read_text())
+    assert {"command", "commit", "date", "about"} < content.keys()
+    rows = content["rows"]
     assert len(rows) == lines
     assert len(shown) == 3 + lines
     for row in rows:
@@ -48,6 +52,14 @@ def test_random_weights_are_a_generators_and_compile_nothing(tiny_config, normal
     assert jax.tree.map(np.shape, random) == jax.tree.map(np.shape, first)
     audio = generator.apply({"params": jax.tree.map(jnp.asarray, random)}, conditions)
     assert 1e-3 < np.std(audio) < 0.5  # neither so low that numbers are denormal and slow, nor at the tanh's ends
+
+
+def test_a_recorded_command_can_be_repeated_and_names_no_absolute_path():
+    arguments = ["/home/me/hifigan_jax/benchmarks/compare.py", "training", "--config", "configs/config_v1.json"]
+    arguments += ["--python", "torch=/opt/python3.11/bin/python", "--json", "/tmp/training.json"]
+    expected = "training --config configs/config_v1.json --python torch=python --json training.json"
+    assert benchmark.command_line(arguments) == f"python benchmarks/compare.py {expected}"
+    assert benchmark.command_line(["/usr/bin/hifigan-jax", "benchmark"]) == "hifigan-jax benchmark"
 
 
 def test_a_missing_configuration_gets_one_line(capsys):

@@ -6,33 +6,28 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+import traceback
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import soundfile
-from flax import traverse_util
 
 from hifigan_jax import audio, checkpoint
 from hifigan_jax.cli import infer as infer_command
 from hifigan_jax.cli import main, run
-from hifigan_jax.models.generator import Conditions
 from hifigan_jax.synthesis import Vocoder
-from hifigan_jax.training.setup import generator_of
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "samples"
 
 
 @pytest.fixture
-def weights(tiny_config, tmp_path):
+def weights(tiny_config, tiny_leaves, tmp_path, shared_programs):
     """A checkpoint folder of a small model."""
-    params = jax.jit(generator_of(tiny_config).init)(jax.random.key(0), Conditions(jnp.zeros((1, 8, 80))))["params"]
-    leaves = traverse_util.flatten_dict(jax.device_get(params), sep="/")
-    return checkpoint.write(tmp_path / "weights", {"generator": leaves}, tiny_config)
+    return checkpoint.write(tmp_path / "weights", {"generator": tiny_leaves}, tiny_config)
 
 
 @pytest.fixture
@@ -51,7 +46,9 @@ def infer(capfd, **flags):
     return code, captured.out, captured.err
 
 
-def test_a_folder_becomes_speech_under_the_reference_s_names(weights, recordings, tmp_path, capfd):
+@pytest.mark.smoke
+def test_a_folder_becomes_speech_under_the_reference_s_names(weights, recordings, tmp_path, capfd, sharing):
+    sharing.forget()  # so that all compilations are counted
     output = tmp_path / "out"
     code, printed, said = infer(capfd, input_wavs_dir=recordings, output_dir=output, checkpoint_file=weights)
     assert code == 0, said
@@ -119,15 +116,24 @@ def test_a_disk_that_can_t_be_written_ends_it_in_one_line(weights, recordings, t
     assert "cannot be written" in line
 
 
+def main_thread_comes_to(function):
+    """Waits until this function of concurrent.futures is on the main thread's stack."""
+    for _ in range(3000):
+        frames = traceback.extract_stack(sys._current_frames()[threading.main_thread().ident])
+        if any(frame.name == function and "concurrent" in frame.filename for frame in frames):
+            return
+        time.sleep(0.01)
+
+
 def test_an_interrupt_leaves_no_half_written_file(weights, recordings, tmp_path, capfd, monkeypatch, request):
     write = soundfile.write
     interrupts = iter([signal.SIGINT])
 
     def interrupted(path, *arguments, **keywords):
         for number in interrupts:
-            time.sleep(1)  # until the main thread has nothing left to do but to wait for this file
+            main_thread_comes_to("result")  # it waits for this file
             os.kill(os.getpid(), number)
-            time.sleep(0.2)  # it hears of it while the file is being written
+            main_thread_comes_to("shutdown")  # it has heard of it, while the file is being written
         write(path, *arguments, **keywords)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
@@ -203,6 +209,7 @@ def test_what_is_wrong_is_said_in_one_line(flags, code, said, capfd, tmp_path):
     assert said in line
 
 
+@pytest.mark.smoke
 def test_convert_makes_a_checkpoint_that_speaks_the_same(weights, tmp_path, capfd):
     assert main(["convert", str(weights), str(tmp_path / "copy")]) == 0
     mel = np.full((80, 20), -5, np.float32)
@@ -212,6 +219,7 @@ def test_convert_makes_a_checkpoint_that_speaks_the_same(weights, tmp_path, capf
     assert "already exists" in capfd.readouterr().err
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("program", ["infer.py", "train.py"])
 def test_help_needs_no_jax(program):
     code = f"import sys, runpy; sys.argv = [{program!r}, '--help']\ntry: runpy.run_path({program!r}, run_name='__main__')\n"
@@ -220,6 +228,7 @@ def test_help_needs_no_jax(program):
     assert result.stdout.splitlines()[-1] == "0 False", result.stderr
 
 
+@pytest.mark.smoke
 def test_the_console_script_lists_its_commands(capfd):
     with pytest.raises(SystemExit) as end:
         main(["--help"])

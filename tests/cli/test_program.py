@@ -3,6 +3,10 @@
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.smoke
+
 SIGNALS_IN_PRODUCTS = """
 import contextlib, signal
 from hifigan_jax.cli import run

@@ -13,6 +13,8 @@ from hifigan_jax.config import INPUT_PATHS, Mel, load_config, packaged_config, s
 from hifigan_jax.errors import DiskError, UsageError
 from hifigan_jax.models.hifigan.config import HiFiGANConfig
 
+pytestmark = pytest.mark.smoke
+
 V1 = json.loads(packaged_config("config_v1").read_text(encoding="utf-8"))
 V3 = json.loads(packaged_config("config_v3").read_text(encoding="utf-8"))
 KEYS = list(load_config(packaged_config("config_v1")).flat())  # all keys of V1's sections
@@ -168,6 +170,14 @@ V3_RESBLOCKS = {key: V3[key] for key in ("resblock_kernel_sizes", "resblock_dila
         ({"fmin": 7000, "fmax_for_loss": 6000}, "fmin 7000 Hz must be below fmax_for_loss, 6000 Hz: lower fmin"),
         ({"segment_size": 8191}, "segment_size 8191 must be a multiple of hop_size 256"),
         ({"segment_size": 256}, "segment_size 256 is too short for n_fft 1024: make it larger than (n_fft - hop_size) / 2 = 384"),
+        (
+            {"loss_weights": {"mel": 0}, "adversarial_from_step": 9},
+            "before adversarial_from_step 9 the generator would have no loss: give mel a weight in loss_weights",
+        ),
+        (
+            {"loss_weights": {"adversarial": 0, "feature_matching": 0, "mel": 0}},
+            "loss_weights are all 0: give at least one term a weight",
+        ),
         ({"accumulation_steps": 3}, "batch_size 16 must be a multiple of accumulation_steps 3"),
         ({"mpd_periods": [2, 4097]}, "mpd_periods: period 4097 is longer than half of segment_size 8192"),
         ({"discriminator_channel_mult": 0.2}, "discriminator_channel_mult must be a multiple of 1/8"),

@@ -69,15 +69,20 @@ def case(request, normal):
     return x, kernel, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
 
 
+def jitted(**options):
+    """One program is compiled sooner than its operations one by one."""
+    return jax.jit(partial(conv1d, **options))
+
+
 def test_conv1d_equals_its_definition(case):
     x, kernel, options = case
     expected = definition(x, kernel, **options)
-    np.testing.assert_allclose(conv1d(x, kernel, **options), expected, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(jitted(**options)(x, kernel), expected, atol=1e-5 * np.abs(expected).max())
 
 
 def test_float64_equals_the_definition_in_float64_precision(case, float64):
     x, kernel, options = case
-    y = conv1d(jnp.asarray(x, jnp.float64), jnp.asarray(kernel, jnp.float64), **options)
+    y = jitted(**options)(jnp.asarray(x, jnp.float64), jnp.asarray(kernel, jnp.float64))
     assert y.dtype == jnp.float64
     np.testing.assert_allclose(y, definition(x, kernel, **options), atol=1e-12)
 
@@ -89,12 +94,12 @@ def assert_close(tree, expected, tolerance):
         np.testing.assert_allclose(one, other, atol=tolerance * np.abs(other).max(), rtol=0)
 
 
-def test_gradients_of_all_forms_equal_those_of_xla(case):
+def test_gradients_of_all_forms_equal_those_of_xla(case, normal):
     x, kernel, options = case
+    dy = normal(*jax.eval_shape(partial(conv1d, **options), x, kernel).shape)
 
     def gradients(conv):
-        y, pull_back = jax.vjp(partial(conv, **options), x, kernel)
-        return pull_back(jax.random.normal(jax.random.key(1), y.shape))
+        return jax.jit(lambda x, kernel, dy: jax.vjp(partial(conv, **options), x, kernel)[1](dy))(x, kernel, dy)
 
     assert_close(gradients(conv1d), gradients(convolution_xla.conv1d), 1e-5)
 
@@ -114,8 +119,12 @@ def test_derivatives_of_any_order_and_mode_equal_those_of_xla(case, float64):
 
         first = jax.grad(loss, argnums=(0, 1))
         penalty = jax.grad(lambda *operands: sum(jnp.sum(one**2) for one in first(*operands)), argnums=(0, 1))
-        forward = jax.jvp(penalty, operands, jax.tree.map(jnp.cos, operands))
-        return forward, jax.hessian(loss, argnums=1)(*operands)
+
+        def both(*operands):
+            forward = jax.jvp(penalty, operands, jax.tree.map(jnp.cos, operands))
+            return forward, jax.hessian(loss, argnums=1)(*operands)
+
+        return jax.jit(both)(*operands)
 
     assert_close(derivatives(conv1d), derivatives(convolution_xla.conv1d), 1e-12)
 
@@ -125,6 +134,7 @@ def test_derivatives_of_any_order_and_mode_equal_those_of_xla(case, float64):
 def test_vmapped_convolutions_and_gradients_equal_those_of_each_example(case, axes, normal):
     x, kernel, options = case
 
+    @jax.jit
     def both(x, kernel):
         y, pull_back = jax.vjp(partial(conv1d, **options), x, kernel)
         return y, pull_back(jnp.cos(y))
@@ -132,7 +142,7 @@ def test_vmapped_convolutions_and_gradients_equal_those_of_each_example(case, ax
     operands = [normal(3, *one.shape) if axis is not None else one for one, axis in zip((x, kernel), axes, strict=True)]
     each = [both(*(one if axis is None else one[i] for one, axis in zip(operands, axes, strict=True))) for i in range(3)]
     moved = (one if axis is None else jnp.moveaxis(one, 0, axis) for one, axis in zip(operands, axes, strict=True))
-    assert_close(jax.vmap(both, axes)(*moved), jax.tree.map(lambda *one: jnp.stack(one), *each), 1e-6)
+    assert_close(jax.jit(jax.vmap(both, axes))(*moved), jax.tree.map(lambda *one: jnp.stack(one), *each), 1e-6)
 
 
 @each_small
@@ -159,10 +169,11 @@ def test_all_forms_compile_under_shard_map_with_the_same_gradients(case):
         return jnp.sum(jnp.sin(conv(x, kernel, **options)))
 
     rows, replicated = PartitionSpec("data"), PartitionSpec()
-    ours, expected = (jax.grad(partial(loss, conv), argnums=(0, 1)) for conv in (conv1d, convolution_xla.conv1d))
+    ours, theirs = (jax.grad(partial(loss, conv), argnums=(0, 1)) for conv in (conv1d, convolution_xla.conv1d))
+    expected = jax.jit(theirs)(x, kernel)
     for check in (True, False):
         sharded = jax.shard_map(ours, mesh=mesh, in_specs=(rows, replicated), out_specs=(rows, replicated), check_vma=check)
-        assert_close(jax.jit(sharded)(x, kernel), expected(x, kernel), 1e-5)
+        assert_close(jax.jit(sharded)(x, kernel), expected, 1e-5)
 
 
 @each_small
@@ -172,15 +183,22 @@ def test_rematerialized_gradients_are_the_same(case):
     def loss(x, kernel):
         return jnp.sum(jnp.sin(conv1d(x, kernel, **options)))
 
-    assert_close(jax.grad(jax.checkpoint(loss), argnums=(0, 1))(x, kernel), jax.grad(loss, argnums=(0, 1))(x, kernel), 1e-6)
+    again, once = (jax.jit(jax.grad(function, argnums=(0, 1)))(x, kernel) for function in (jax.checkpoint(loss), loss))
+    assert_close(again, once, 1e-6)
 
 
 @each_small
 def test_results_in_bfloat16_are_those_of_the_definition_after_rounding(case):
     x, kernel, options = case
     x, kernel = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
-    y, pull_back = jax.vjp(partial(conv1d, **options), x, kernel)
-    assert {one.dtype for one in (y, *pull_back(y))} == {jnp.dtype(jnp.bfloat16)}
+
+    @jax.jit
+    def both(x, kernel):
+        y, pull_back = jax.vjp(partial(conv1d, **options), x, kernel)
+        return y, pull_back(y)
+
+    y, gradients = both(x, kernel)
+    assert {one.dtype for one in (y, *gradients)} == {jnp.dtype(jnp.bfloat16)}
     assert_close(y, definition(x, kernel, **options), 1e-2)
 
 
@@ -218,6 +236,6 @@ def test_cpus_compute_layers_with_few_products_without_convolutions(case):
 def test_transposed_convolution_equals_its_definition(taps, stride, normal):
     x = normal(2, 9, 5)
     kernel = normal(taps, 5, 3)
-    y = conv_transpose1d(x, kernel, stride=stride)
+    y = jax.jit(partial(conv_transpose1d, stride=stride))(x, kernel)
     assert y.shape == (2, 9 * stride, 3)
     np.testing.assert_allclose(y, transposed_definition(x, kernel, stride), atol=2e-5)

@@ -29,7 +29,7 @@ ODD = HiFiGAN(
 GENERATORS = [
     *(
         pytest.param(generator_of(load_config(packaged_config(name), NARROW)), id=name)
-        for name in ("config_v1", "config_v2", "config_v3")
+        for name in ("config_v1", "config_v3")  # V2 is a narrower V1
     ),
     pytest.param(ODD, id="odd"),
 ]
@@ -41,8 +41,13 @@ def initial_params(generator):
     return jax.jit(generator.init)(jax.random.key(0), conditions)["params"]
 
 
+@functools.cache
+def program(generator):
+    return jax.jit(lambda params, mel, edges: generator.apply({"params": params}, Conditions(mel), edges))
+
+
 def generated(generator, params, mel, edges=FULL_ROWS):
-    return jax.jit(generator.apply)({"params": params}, Conditions(mel), edges)
+    return program(generator)(params, mel, edges)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ import trajectory
 def main(names: list[str]) -> None:
     """Writes golden/shapes.json and golden/<case>.npz for the named cases ("trajectory" too), or all."""
     models = {name: peer.generator(config) for name, config in cases.CONFIGS.items()}
-    models |= dict(zip(("mpd", "msd"), peer.discriminators(), strict=True))
+    for name in ("v1", "v1_narrow"):
+        models |= dict(zip(cases.networks(name)[1:], peer.discriminators(cases.CONFIGS[name]), strict=True))
     shapes = {model: {name: list(value.shape) for name, value in module.state_dict().items()} for model, module in models.items()}
     (cases.GOLDEN / "shapes.json").write_text(json.dumps(shapes).replace('"conv_pre.bias"', '\n"conv_pre.bias"') + "\n")
     if not names or "trajectory" in names:

@@ -4,6 +4,7 @@ import itertools
 import sys
 import types
 import warnings
+from unittest import mock
 
 import librosa
 import numpy as np
@@ -35,9 +36,18 @@ def generator(config: Config) -> torch.nn.Module:
     return module
 
 
-def discriminators() -> tuple[torch.nn.Module, torch.nn.Module]:
-    """MPD and MSD."""
-    with warnings.catch_warnings():
+def discriminators(config: Config) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """MPD and MSD; the reference's code has one width, so narrower layers are built in the place of its own."""
+    width = config.discriminators["mpd"].discriminator_channel_mult
+
+    def narrow(kind):
+        def layer(*arguments, **options):
+            channels = (count if count == 1 else int(count * width) for count in arguments[:2])
+            return kind(*channels, *arguments[2:], **options)
+
+        return mock.patch.object(models, kind.__name__, layer)
+
+    with warnings.catch_warnings(), narrow(torch.nn.Conv1d), narrow(torch.nn.Conv2d):
         warnings.simplefilter("ignore")
         return models.MultiPeriodDiscriminator(), models.MultiScaleDiscriminator()
 
@@ -60,9 +70,9 @@ def audio(config: Config, weights: dict[str, np.ndarray], mel: np.ndarray) -> np
         return loaded(generator(config), weights)(tensor(mel.transpose(0, 2, 1))).squeeze(1).numpy()
 
 
-def discriminated(mpd, msd, audio: np.ndarray, forwards) -> dict[str, np.ndarray]:
+def discriminated(config: Config, mpd, msd, audio: np.ndarray, forwards) -> dict[str, np.ndarray]:
     """All feature maps of one forward pass in training mode, and MSD's vectors u after so many of them."""
-    parts = [*(loaded(module, weights) for module, weights in zip(discriminators(), (mpd, msd), strict=True))]
+    parts = [*(loaded(module, weights) for module, weights in zip(discriminators(config), (mpd, msd), strict=True))]
     x = tensor(audio).unsqueeze(1)
     arrays = {}
     with torch.no_grad():
@@ -110,7 +120,7 @@ def log_mel(audio: torch.Tensor, config: Config, fmax: float | None) -> torch.Te
 
 def gradients(config: Config, weights, audio: np.ndarray) -> list[dict[str, np.ndarray]]:
     """Gradients of the reference's losses for (generator, MPD, MSD), in the order of its train.py, before any update."""
-    modules = [loaded(module, given) for module, given in zip((generator(config), *discriminators()), weights, strict=True)]
+    modules = [loaded(module, given) for module, given in zip((generator(config), *discriminators(config)), weights, strict=True)]
     real = tensor(audio)
     fake = modules[0](log_mel(real, config, config.mel.fmax))
     real_rows = real.unsqueeze(1)
@@ -141,7 +151,7 @@ class Trainer:
     def __init__(self, config: Config, weights: list[dict[str, np.ndarray]]):
         """`weights` are state_dicts of the generator, MPD and MSD."""
         self.config = config
-        modules = (generator(config), *discriminators())
+        modules = (generator(config), *discriminators(config))
         self.generator, self.mpd, self.msd = (loaded(module, given) for module, given in zip(modules, weights, strict=True))
         options = config.optimization
         settings = {"lr": options.learning_rate, "betas": (options.adam_b1, options.adam_b2)}

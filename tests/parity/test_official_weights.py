@@ -27,7 +27,7 @@ def official(name: str) -> Path:
     else:
         path = next(iter(sorted(ELSEWHERE.glob(f"*{name}*.pth"))), Path("missing"))
     if not path.is_file():
-        pytest.skip(f"the weights of {name} are not here")
+        pytest.skip(f"the weights of {name} are not in {'an installed package' if name in PRETRAINED else '../shared/weights'}")
     return path
 
 

@@ -7,8 +7,10 @@ import cases
 import numpy as np
 import pytest
 
+SMOKE = ("generator_v3", "mel_to_8_khz_float32", "discriminators_float64")
+PARAMS = [pytest.param(name, marks=[pytest.mark.smoke] if name in SMOKE else []) for name in cases.CASES]
 
-@pytest.fixture(scope="module", params=cases.CASES)  # both tests of a case share its arrays, which are then freed
+@pytest.fixture(scope="module", params=PARAMS)  # both tests of a case share its arrays, which are then freed
 def case(request):
     case = cases.CASES[request.param]
     ours = {key: np.asarray(array) for key, array in case.ours().items()}

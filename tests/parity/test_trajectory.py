@@ -27,7 +27,7 @@ def test_losses_follow_the_kept_losses_of_the_reference(float64):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize(("dtype", "of_losses", "of_updates"), [("float64", 1e-6, 1e-6), ("float32", 1e-3, None)])
+@pytest.mark.parametrize(("dtype", "of_losses", "of_updates"), [("float64", 1e-6, 1e-6), ("float32", 1e-3, 1e-2)])
 def test_a_run_of_the_reference_goes_on_here_and_then_there(dtype, of_losses, of_updates, tmp_path):
     """Two steps there, one here, one there, against four there."""
     pytest.importorskip("torch")
@@ -63,7 +63,8 @@ def parameters(trainer):
 
 
 def assert_updates_near(ours, theirs, before, bar):
-    for name in before if bar else ():
+    """For each tensor. In float32 a parameter of about 1 holds its update of 2e-4 to three digits."""
+    for name in before:
         distance = np.linalg.norm(ours[name] - theirs[name]) / np.linalg.norm(theirs[name] - before[name])
         assert distance <= bar, f"{name}: {distance:.3g}"
 

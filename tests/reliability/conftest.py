@@ -3,9 +3,16 @@
 import inputs
 import numpy as np
 import pytest
+from make_tiny import make_tiny
 
 from hifigan_jax import Vocoder
-from hifigan_jax.weights.torch_writer import write_torch_file
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared(sharing):
+    """All vocoders and runs here are the tiny generator's."""
+    with sharing():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -15,18 +22,16 @@ def tensors() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def tiny(tensors, tmp_path_factory):
+def tiny(tmp_path_factory):
     """The tiny generator as a file of the reference, next to its configuration. Read-only."""
-    folder = tmp_path_factory.mktemp("tiny")
-    write_torch_file(folder / "tiny.pth", {"generator": tensors})
-    inputs.write_json(folder / "config.json", inputs.GENERATOR)
-    return folder / "tiny.pth"
+    return make_tiny(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")
-def vocoder(tiny) -> Vocoder:
+def vocoder(tiny, sharing) -> Vocoder:
     """The tiny generator."""
-    return Vocoder.from_pretrained(tiny)
+    with sharing():
+        return Vocoder.from_pretrained(tiny)
 
 
 @pytest.fixture(scope="session")

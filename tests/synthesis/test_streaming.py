@@ -71,6 +71,7 @@ def test_an_empty_stream_is_silent(vocoder):
     assert list(vocoder.stream([])) == []
 
 
+@pytest.mark.smoke
 def test_a_frame_s_audio_comes_once_the_look_ahead_has_come(vocoder, mel):
     received, heard = 0, 0
 
@@ -106,6 +107,7 @@ def test_streams_of_any_chunks_and_weights_share_their_programs(vocoder, mel):
     assert sum(vocoder._streamer._step(size)._cache_size() for size in (CHUNK_SIZES[0], CHUNK_SIZES[-1])) == len(CHUNK_SIZES)
 
 
+@pytest.mark.smoke
 @pytest.mark.skipif(not flag_is_known(), reason="XLA's CPU backend has no convolutions of oneDNN here")
 def test_small_steps_in_float32_leave_onednn_aside():
     environment = os.environ | {"XLA_FLAGS": f"{runtime.ONEDNN_FLAG}=true"}
@@ -154,5 +156,5 @@ def test_what_is_no_mel_ends_a_stream_in_one_line(chunk, vocoder, mel):
 
 def test_a_generator_without_stages_is_not_streamed(vocoder, mel, monkeypatch):
     monkeypatch.delattr(HiFiGAN, "stages")
-    with pytest.raises(UsageError, match=r"HiFiGAN can't be streamed: use decode"):
+    with pytest.raises(UsageError, match=r"HiFiGAN cannot be streamed: use decode"):
         vocoder.stream([mel])

@@ -58,6 +58,7 @@ def test_recordings_and_mels_can_come_together(vocoder, mels, together, rng):
         np.testing.assert_allclose(spoken[i], expected, atol=1e-4 if i % 2 else 1e-6)
 
 
+@pytest.mark.smoke
 def test_decode_takes_a_mel_or_a_batch_of_them(vocoder, mels):
     vocoder = vocoder[0]
     batch = np.stack([mels[5].T, mels[5].T[:, ::-1]])
@@ -67,6 +68,7 @@ def test_decode_takes_a_mel_or_a_batch_of_them(vocoder, mels):
     np.testing.assert_allclose(audio[0], vocoder.decode(mels[5].T), atol=1e-6)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("samples", [385, 5000, 40_000, 300_001])
 def test_a_recording_equals_its_mel(samples, vocoder, rng):
     vocoder = vocoder[0]
@@ -80,7 +82,7 @@ def test_a_recording_equals_its_mel(samples, vocoder, rng):
 
 def test_a_folder_of_a_hundred_lengths_compiles_a_handful_of_programs(vocoder, rng):
     vocoder = Vocoder(vocoder[0].config, vocoder[2])
-    mels = [rng.normal(-5, 2, (frames, 80)).astype(np.float32) for frames in rng.integers(20, 700, 100)]
+    mels = [rng.normal(-5, 2, (frames, 80)).astype(np.float32) for frames in rng.integers(5, 150, 100)]
     audio = dict(vocoder.synthesize((i, vocoder.utterance_of_mel(mel)) for i, mel in enumerate(mels)))
     assert [audio[i].size for i in range(100)] == [256 * len(mel) for mel in mels]
     assert sum(program._cache_size() for program in vocoder._programs.values()) == 1
@@ -88,8 +90,12 @@ def test_a_folder_of_a_hundred_lengths_compiles_a_handful_of_programs(vocoder, r
 
 def test_utterances_share_windows(vocoder, monkeypatch):
     vocoder, rows = vocoder[0], []
-    dispatch = vocoder._dispatch
-    monkeypatch.setattr(vocoder, "_dispatch", lambda kind, batch, size: rows.extend(batch) or dispatch(kind, batch, size))
+
+    def silent(kind, batch, size):
+        rows.extend(batch)
+        return np.zeros((len(batch), size * vocoder.hop_size), np.float32), batch
+
+    monkeypatch.setattr(vocoder, "_dispatch", silent)
     lengths = np.random.RandomState(0).randint(86, 1034, 100)  # 1 to 12 s
     mels = (np.zeros((frames, 80), np.float32) for frames in lengths)
     list(vocoder.synthesize((i, vocoder.utterance_of_mel(mel)) for i, mel in enumerate(mels)))

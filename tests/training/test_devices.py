@@ -11,7 +11,7 @@ PROGRAM = pathlib.Path(__file__).with_name("devices.py")
 
 @pytest.mark.parametrize(
     ("dtype", "micro_batches", "numbers", "of_discriminator", "of_generator"),
-    [("float32", 1, ["2", "4", "8"], 1e-5, 2e-4), ("float64", 2, ["4"], 1e-9, 1e-9)],
+    [("float32", 1, ["2", "8"], 1e-5, 2e-4), ("float64", 2, ["4"], 1e-9, 1e-9)],
 )
 def test_any_number_of_devices_computes_the_gradients_of_one_and_exchanges_only_them(
     dtype, micro_batches, numbers, of_discriminator, of_generator

@@ -132,7 +132,7 @@ def free_port():
 
 def ended(processes):
     """The stdout and stderr of each process, once all have ended with exit code 0."""
-    outputs = [process.communicate(timeout=300) for process in processes]
+    outputs = [process.communicate() for process in processes]
     assert [process.returncode for process in processes] == [0] * len(processes), outputs
     return outputs
 

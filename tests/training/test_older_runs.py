@@ -19,6 +19,8 @@ from hifigan_jax.training.loop import train
 from hifigan_jax.training.reference import state_shapes
 from hifigan_jax.training.state import from_parts
 
+pytestmark = pytest.mark.smoke
+
 HERE = pathlib.Path(__file__).parent
 SAMPLES = HERE.parent.parent / "samples"
 KEPT = json.loads((HERE / "golden" / "older_run.json").read_text())

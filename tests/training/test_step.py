@@ -10,17 +10,36 @@ from hifigan_jax.data import Batch
 from hifigan_jax.mel import log_mel
 from hifigan_jax.models.generator import Conditions
 from hifigan_jax.training.setup import discriminator_of, first_state, generator_of, mesh_over, placed_first_state, train_step
-from hifigan_jax.training.state import adamw, from_parts, to_parts
+from hifigan_jax.training.state import from_parts, to_parts
 
 RATE = 1e-3
 
 
-def start(config, optimizer, adversarial_from_step=0):
-    generator, discriminator = generator_of(config), discriminator_of(config)
-    config = config.replace({"adversarial_from_step": adversarial_from_step})
-    state = jax.jit(lambda: first_state(config, optimizer))()
-    step = train_step(config, 2, mesh_over(config, jax.devices()[:1]), optimizer)
-    return generator, discriminator, state, step
+@pytest.fixture(scope="module")
+def kept():
+    return {}
+
+
+@pytest.fixture
+def start(kept):
+    """start(config, optimizer): both networks, their first state and a step; equal ones are compiled once."""
+
+    def start(config, optimizer=None, adversarial_from_step=0):
+        generator, discriminator = generator_of(config), discriminator_of(config)
+        config = config.replace({"adversarial_from_step": adversarial_from_step})
+        key = repr((generator, discriminator, config.losses, config.optimization, optimizer, losses.TERMS))
+        if key not in kept:
+            state = jax.jit(lambda: first_state(config, optimizer))()
+            kept[key] = state, train_step(config, 2, mesh_over(config, jax.devices()[:1]), optimizer)
+        state, step = kept[key]
+        return generator, discriminator, jax.tree.map(jnp.copy, state), step
+
+    return start
+
+
+@pytest.fixture
+def decaying(tiny_config):
+    return tiny_config.replace({"learning_rate": RATE, "lr_decay": 0.5})
 
 
 @pytest.fixture
@@ -53,7 +72,7 @@ def test_the_placed_first_state_equals_the_jitted_first_state(both_families, cap
     assert "conv_general_dilated" not in caplog.text  # no forward pass: the parameters do not depend on it
 
 
-def test_the_discriminator_is_updated_first_and_the_generator_through_the_updated_one(both_families, batch):
+def test_the_discriminator_is_updated_first_and_the_generator_through_the_updated_one(both_families, batch, start):
     config = both_families
     generator, discriminator, state, step = start(config, optax.sgd)
     before = jax.device_get(state)
@@ -99,7 +118,7 @@ def test_the_discriminator_is_updated_first_and_the_generator_through_the_update
     assert relative(after.spectral, spectral) < 1e-5
 
 
-def test_before_adversarial_from_step_the_generator_learns_only_from_the_mel(tiny_config, batch):
+def test_before_adversarial_from_step_the_generator_learns_only_from_the_mel(tiny_config, batch, start):
     config = tiny_config.replace({"learning_rate": RATE})
     generator, _, state, step = start(config, optax.sgd, adversarial_from_step=1)
     before = jax.device_get(state.generator.params)
@@ -119,9 +138,8 @@ def test_before_adversarial_from_step_the_generator_learns_only_from_the_mel(tin
     assert relative(changes[1], by_mel) > 1e-3
 
 
-def test_epochs_decay_the_learning_rate_of_both_networks(tiny_config, batch):
-    config = tiny_config.replace({"learning_rate": RATE, "lr_decay": 0.5})
-    _, _, state, step = start(config, adamw(config.optimization))
+def test_epochs_decay_the_learning_rate_of_both_networks(decaying, batch, start):
+    _, _, state, step = start(decaying)
     rates, positions = [], []
     for _ in range(5):
         state, metrics = step(state, batch)
@@ -131,7 +149,7 @@ def test_epochs_decay_the_learning_rate_of_both_networks(tiny_config, batch):
     assert positions == [(1, 0, 1), (2, 1, 0), (3, 1, 1), (4, 2, 0), (5, 2, 1)]
 
 
-def test_initial_losses_have_their_theoretical_values(both_families, batch):
+def test_initial_losses_have_their_theoretical_values(both_families, batch, start):
     _, _, state, step = start(both_families, optax.sgd)
     _, metrics = step(state, batch)
     assert 2.5 < metrics["discriminator"] < 3.5  # three sub-discriminators whose scores are about 0 for both
@@ -140,8 +158,8 @@ def test_initial_losses_have_their_theoretical_values(both_families, batch):
     np.testing.assert_allclose(metrics["generator"], total, rtol=1e-6)
 
 
-def test_the_state_is_donated(tiny_config, batch):
-    _, _, state, step = start(tiny_config, adamw(tiny_config.optimization))
+def test_the_state_is_donated(decaying, batch, start):
+    _, _, state, step = start(decaying)
     step(state, batch)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves((state.generator, state.discriminator)))
 
@@ -164,7 +182,7 @@ def test_a_term_of_weight_0_is_neither_computed_nor_reported(tiny_config, monkey
 
 
 @pytest.mark.parametrize("adversarial", [False, True])
-def test_only_adversarial_terms_wait_for_adversarial_from_step(tiny_config, batch, monkeypatch, adversarial):
+def test_only_adversarial_terms_wait_for_adversarial_from_step(tiny_config, batch, monkeypatch, adversarial, start):
     term = losses.Term(lambda comparison: abs(comparison.fake - 1).mean(), adversarial, tag="training/loudness")
     monkeypatch.setitem(losses.TERMS, "loudness", term)
     config = tiny_config.replace({"loss_weights": {"loudness": 30.0}})
@@ -177,17 +195,16 @@ def test_only_adversarial_terms_wait_for_adversarial_from_step(tiny_config, batc
         np.testing.assert_allclose(metrics["generator"], total, rtol=1e-6)
 
 
-def test_a_given_mel_is_used_instead_of_the_audio_s(tiny_config, rng):
-    audio = jnp.asarray(rng.normal(0, 0.1, (2, tiny_config.optimization.segment_size)), jnp.float32)
-    mel = log_mel(audio, tiny_config.mel)
-    _, _, state, step = start(tiny_config, adamw(tiny_config.optimization))
-    metrics = [step(jax.tree.map(jnp.copy, state), Batch(audio, given))[1] for given in (None, mel, mel - 3)]
+def test_a_given_mel_is_used_instead_of_the_audio_s(decaying, batch, start):
+    mel = log_mel(batch.audio, decaying.mel)
+    _, _, state, step = start(decaying)
+    metrics = [step(jax.tree.map(jnp.copy, state), Batch(batch.audio, given))[1] for given in (None, mel, mel - 3)]
     np.testing.assert_allclose(metrics[0]["generator"], metrics[1]["generator"], rtol=1e-6)
     assert abs(metrics[0]["generator"] - metrics[2]["generator"]) > 1e-3
 
 
-def test_from_parts_inverts_to_parts(both_families):
-    _, _, state, _ = start(both_families, adamw(both_families.optimization))
+def test_from_parts_inverts_to_parts(both_families, start):
+    _, _, state, _ = start(both_families)
     parts = to_parts(state)
     assert not any(name.startswith("generator/params") for name in parts["training"])
     jax.tree.map(np.testing.assert_array_equal, from_parts(parts, state), state)

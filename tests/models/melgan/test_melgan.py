@@ -63,6 +63,7 @@ def config_for(config, name):
     return config.replace({"mel_convention": "hifigan"}) if name.startswith("seungwonpark") else config
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("name", GENERATORS)
 def test_the_generator_equals_the_public_programs(name, config, golden):
     config = config_for(config, name)

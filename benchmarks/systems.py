@@ -1,9 +1,9 @@
-"""The programs that compare.py lets run against each other, each in a process and an interpreter of its own.
+"""The systems that compare.py times, each in its own process and with its own interpreter.
 
-    python benchmarks/contenders.py NAME synthesis|training --config JSON [...]
+    python benchmarks/systems.py NAME synthesis|training --config JSON [...]
 
-Prints one JSON line when it is ready (its versions, how long it took to get there), then, for each line on stdin, does its work
-once and prints the seconds that it took. hifigan_jax needs no torch; torch, onnxruntime and openvino need the extra `peers`.
+When ready, it prints one JSON line (versions, start-up time). For each line on stdin it runs its work once and prints the seconds
+that this took. hifigan_jax needs no torch; the other systems need the extras `parity` and `peers`.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import contextlib
 import importlib.metadata
 import json
 import os
+import platform
 import sys
 import tempfile
 import time
@@ -24,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "parity"))
 
 
 def hifigan_jax(options: argparse.Namespace, config: Config):
-    """Ours, as its users call it."""
+    """Return the work of hifigan_jax, as users call it."""
     from hifigan_jax import runtime
 
     synthesis = options.task == "synthesis"
@@ -37,7 +38,7 @@ def hifigan_jax(options: argparse.Namespace, config: Config):
 
 
 def torch(options: argparse.Namespace, config: Config):
-    """The reference's modules in torch, eager, with weight norm removed for synthesis as its inference.py does."""
+    """Return the work of the reference's modules in eager torch. For synthesis weight norm is removed, as in its inference.py."""
     import peer
     import torch
 
@@ -54,7 +55,7 @@ def torch(options: argparse.Namespace, config: Config):
 
 
 def onnxruntime(options: argparse.Namespace, config: Config):
-    """ONNX Runtime on the reference's own export."""
+    """Return the work of ONNX Runtime on the reference's own ONNX export."""
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
@@ -66,7 +67,7 @@ def onnxruntime(options: argparse.Namespace, config: Config):
 
 
 def openvino(options: argparse.Namespace, config: Config):
-    """OpenVINO on the reference's own export, at the precision of --compute_dtype."""
+    """Return the work of OpenVINO on the reference's own ONNX export, in the precision of --compute_dtype."""
     import openvino
 
     core = openvino.Core()
@@ -75,14 +76,14 @@ def openvino(options: argparse.Namespace, config: Config):
     mel = random_mel(config, options)
     with exported(config) as path:
         model = core.read_model(path)
-        model.reshape(list(mel.shape))  # a fixed shape is its fastest way
+        model.reshape(list(mel.shape))  # OpenVINO is fastest with a fixed shape
         compiled = core.compile_model(model, "CPU", settings | {"PERFORMANCE_HINT": "LATENCY"})
     request = compiled.create_infer_request()
     return lambda: request.infer({0: mel})
 
 
 def reference_generator(config: Config):
-    """The reference's generator in torch, without weight norm."""
+    """Return the reference's generator in torch, without weight norm."""
     import peer
 
     generator = peer.generator(config).eval()
@@ -91,7 +92,7 @@ def reference_generator(config: Config):
 
 
 def run_torch(generator, mel: np.ndarray) -> np.ndarray:
-    """Audio of a mel."""
+    """Return the audio of a mel."""
     import torch
 
     with torch.no_grad():
@@ -100,7 +101,7 @@ def run_torch(generator, mel: np.ndarray) -> np.ndarray:
 
 @contextlib.contextmanager
 def exported(config: Config):
-    """The path of the reference's generator as ONNX, any length."""
+    """Yield the path of the reference's generator as ONNX, with a dynamic length."""
     import torch
 
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
@@ -113,21 +114,21 @@ def exported(config: Config):
 
 
 def random_mel(config: Config, options: argparse.Namespace) -> np.ndarray:
-    """(B, M, F), spread as log-mels are."""
+    """Return random mels (B, M, F), distributed about as log-mels are."""
     return np.random.default_rng(0).normal(-5, 2, (options.batch_size, config.mel.num_mels, options.frames)).astype(np.float32)
 
 
 def noise(rows: int, samples: int) -> np.ndarray:
-    """[B, T]"""
+    """Return random audio [B, T]."""
     return np.random.default_rng(0).normal(0, 0.1, (rows, samples)).astype(np.float32)
 
 
-CONTENDERS = {"hifigan_jax": hifigan_jax, "torch": torch, "onnxruntime": onnxruntime, "openvino": openvino}
+SYSTEMS = {"hifigan_jax": hifigan_jax, "torch": torch, "onnxruntime": onnxruntime, "openvino": openvino}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=CONTENDERS)
+    parser.add_argument("name", choices=SYSTEMS)
     parser.add_argument("task", choices=("synthesis", "training"))
     parser.add_argument("--config", required=True)
     parser.add_argument("--frames", type=int, default=396)
@@ -140,17 +141,17 @@ def main() -> None:
     if options.name == "hifigan_jax" and options.compute_dtype != "float32":
         overrides["compute_dtype"] = options.compute_dtype
     config = load_config(options.config, overrides)
-    began = time.perf_counter()
-    work = CONTENDERS[options.name](options, config)
+    start = time.perf_counter()
+    work = SYSTEMS[options.name](options, config)
     work()
     work()
     libraries = ("jax", "jaxlib") if options.name == "hifigan_jax" else (options.name,)
-    versions = {library: importlib.metadata.version(library) for library in libraries}
-    print(json.dumps({"versions": versions, "seconds_to_start": time.perf_counter() - began}), flush=True)
+    versions = {library: importlib.metadata.version(library) for library in libraries} | {"Python": platform.python_version()}
+    print(json.dumps({"versions": versions, "seconds_to_start": time.perf_counter() - start}), flush=True)
     for _ in sys.stdin:
-        began = time.perf_counter()
+        start = time.perf_counter()
         work()
-        print(time.perf_counter() - began, flush=True)
+        print(time.perf_counter() - start, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Draws the README's figures (needs the extra `figures`):
+"""Draw the figures of the README (needs the extra `figures`).
 
-python docs/figures.py speech samples/librivox_sonnet1_00.flac generated/librivox_sonnet1_00_generated.wav docs/speech.png
-python docs/figures.py curve cp_quickstart/metrics.jsonl docs/quickstart.png
+python benchmarks/figures.py speech samples/librivox_sonnet1_00.flac generated/librivox_sonnet1_00_generated.wav docs/speech.png
+python benchmarks/figures.py curve cp_quickstart/metrics.jsonl docs/quickstart.png
 """
 
 import argparse
@@ -19,12 +19,12 @@ from hifigan_jax.config import load_config, packaged_config
 from hifigan_jax.mel import LogMel
 
 
-def speech(recorded: Path, spoken: Path, target: Path) -> None:
-    """Waveform and log-mel of a recording and of what was made of it, side by side."""
+def speech(recording: Path, generated: Path, target: Path) -> None:
+    """Draw the waveform and log-mel of a recording and of its resynthesis, side by side."""
     settings = load_config(packaged_config("config_v1")).mel.replace(fmax=None)
     log_mel = LogMel(settings)
     figure, axes = plt.subplots(2, 2, figsize=(11, 4.5), sharex=True, sharey="row", height_ratios=(1, 2), layout="constrained")
-    for column, (path, title) in enumerate(((recorded, "recording"), (spoken, "universal_v1, from its 80-bin mel"))):
+    for column, (path, title) in enumerate(((recording, "recording"), (generated, "universal_v1, from its 80-bin mel"))):
         audio, rate = read_audio(path)
         seconds = audio.size / rate
         axes[0, column].plot(np.arange(audio.size) / rate, audio, linewidth=0.3)
@@ -38,7 +38,7 @@ def speech(recorded: Path, spoken: Path, target: Path) -> None:
 
 
 def curve(metrics: Path, target: Path) -> None:
-    """Validation mel error by step."""
+    """Draw the validation mel error by step."""
     rows = [json.loads(line) for line in metrics.read_text().splitlines()]
     points = [(row["step"], row["validation/mel_spec_error"]) for row in rows if "validation/mel_spec_error" in row]
     figure, axes = plt.subplots(figsize=(6, 2.6), layout="constrained")
