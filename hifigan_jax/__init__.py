@@ -4,6 +4,7 @@
     mel, data, models/, weights/           parts
     checkpoint, loading, convert           models on disk
     training/, synthesis/                  behavior
+    evaluation/                            metrics, their statistics and tables
     cli/                                   programs
 
 Axis names: B batch, T samples, F mel frames, M mel bins, C channels, P period, K kernel taps.

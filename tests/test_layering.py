@@ -21,12 +21,19 @@ LAYERS = {
         *("config", "config.sections", "models", "models.convolution*"),
     ],
     "parts": ["mel", "mel_file", "recordings", "data", "config.*", "models.*", "weights", "weights.*"],
-    "assembly": ["checkpoint", "loading", "flops"],
+    "assembly": [
+        *("checkpoint", "loading", "flops"),
+        # Metrics are below training, which may measure them in validation.
+        *("evaluation.metric", "evaluation.metrics", "evaluation.metrics.*", "evaluation.registry", "evaluation.provenance"),
+        *("evaluation.spectra", "evaluation.world", "evaluation.seeds", "evaluation.torchaudio"),
+    ],
     "behavior": ["synthesis", "synthesis.*", "training", "training.*", "convert", "benchmark"],
+    "evaluation": ["evaluation", "evaluation.*"],
     "programs": ["", "cli", "cli.*"],
 }
 WITHOUT_JAX = ["errors", "conventions", "files", "audio", "losses", "platforms", "recordings", "data", "mel_file"]
 WITHOUT_JAX += ["config", "config.*", "models.registry", "models.family", "models.*config", "models.*torch_names", "weights.*"]
+WITHOUT_JAX += ["evaluation", "evaluation.*"]
 
 
 def module_name(path):
@@ -113,7 +120,7 @@ def test_weights_do_not_import_models():
 
 
 def test_libraries_are_imported_only_where_they_belong():
-    assert {module for module in TREES if "torch" in libraries(module)} == set()
+    assert {module for module in TREES if "torch" in libraries(module)} <= set(modules_like("evaluation.metrics.*"))
     assert {module.partition(".")[0] for module in TREES if "optax" in libraries(module)} == {"training"}
     assert {module for module in TREES if "orbax" in libraries(module)} == {"checkpoint"}
     assert {module for module in TREES if "grain" in libraries(module)} == {"data"}
@@ -132,7 +139,7 @@ def test_configurations_are_loaded_without_jax():
     assert imported_with("import hifigan_jax.mel") == ["jax"]  # so that the check can fail
 
 
-@pytest.mark.parametrize("program", ["train", "infer", "convert", "benchmark"])
+@pytest.mark.parametrize("program", ["train", "infer", "convert", "benchmark", "evaluate"])
 def test_importing_a_program_does_not_import_jax(program):
     assert imported_with(f"import hifigan_jax.cli.{program}") == []
 

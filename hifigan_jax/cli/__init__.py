@@ -12,6 +12,7 @@ from hifigan_jax.errors import HifiganError
 COMMANDS = {
     "infer": "synthesize speech from a folder of recordings or mels",
     "train": "train a generator and its discriminators",
+    "evaluate": "measure vocoders against recordings",
     "benchmark": "measure the speed of synthesis and training on this machine",
     "convert": "convert generators and training runs to and from PyTorch",
 }

@@ -1,0 +1,60 @@
+"""Work over processes, with a progress bar on terminals."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from hifigan_jax.errors import HifiganError
+
+Task, Result = TypeVar("Task"), TypeVar("Result")
+_BAR = 24  # characters
+
+
+def run(function: Callable[[Task], Result], tasks: Sequence[Task], jobs: int, label: str) -> Iterator[Result]:
+    """Yields the results in the order in which they finish. With one job or task, everything runs in this process.
+
+    The processes are spawned, and end at once when the caller is interrupted.
+    """
+    if min(jobs, len(tasks)) <= 1:
+        yield from progress(map(function, tasks), len(tasks), label)
+        return
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(min(jobs, len(tasks)), multiprocessing.get_context("spawn"), _prepare_worker)
+    try:
+        futures = [pool.submit(function, task) for task in tasks]
+        yield from progress((future.result() for future in as_completed(futures)), len(tasks), label)
+    except BrokenProcessPool:
+        raise HifiganError("a process ended unexpectedly, perhaps for lack of memory: lower the number of jobs") from None
+    except BaseException:
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def progress(results: Iterable[Any], total: int, label: str) -> Iterator[Any]:
+    """The same results, with a bar on stderr if that is a terminal."""
+    shown = total > 0 and sys.stderr.isatty()
+    start = time.monotonic()
+    try:
+        for done, result in enumerate(results, 1):
+            if shown:
+                left = (time.monotonic() - start) / done * (total - done)
+                bar = "#" * (_BAR * done // total)
+                print(f"\r{label} [{bar:{_BAR}}] {done}/{total}, {left:.0f} s left ", end="", file=sys.stderr, flush=True)
+            yield result
+    finally:
+        if shown:
+            print(file=sys.stderr)
+
+
+def _prepare_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")  # read when torch is imported
