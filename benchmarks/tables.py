@@ -229,7 +229,7 @@ def block(key: str, results: Mapping[str, Result]) -> str:
 def caption(result: Result) -> str:
     """Return one line: hardware, versions, commit, date and command."""
     made = f"commit {result['commit']}, {result['date']}" if result["commit"] else result["date"]
-    return f"{versions(result)}; {made}: `{result['command']}`"
+    return re.sub(r"(, jax ([\d.]+)), jaxlib \2", r"\1", versions(result)) + f"; {made}: `{result['command']}`"
 
 
 def versions(result: Result) -> str:
