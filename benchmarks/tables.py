@@ -41,7 +41,7 @@ def synthesis(result: Result) -> str:
         audio = next(row["audio_seconds"] for row in result["rows"] if row["config"] == config)
         ratio = f"{digits(min(seconds.values()) / ours)} x" if seconds else ""
         rows.append([f"{name(config)}, {dtype}", *cells, f"{digits(audio / ours)} x", ratio])
-    return table(["model", *map(name, systems), "real time", "best other / ours"], rows)
+    return table(["model", *map(name, systems), "x real time", "best other / ours"], rows)
 
 
 def training(result: Result) -> str:
@@ -62,10 +62,11 @@ def streaming(result: Result) -> str:
     for arrival in ("at once", "one by one"):
         cells = [f"{digits(row['first_sound_ms'][arrival])} ms" for row in models.values()]
         rows.append([f"time to first audio, frames arriving {arrival}", *cells])
-    rows.append(["`decode` of the entire mel", *(f"{digits(row['times_real_time']['complete'])} x" for row in models.values())])
+    rows.append(["`decode`, x real time", *(f"{digits(row['times_real_time']['complete'])} x" for row in models.values())])
     for size in next(iter(models.values()))["relative_speed"]:
         speeds = ((row["times_real_time"][size], row["relative_speed"][size]) for row in models.values())
-        rows.append([f"stream, chunks of {size} frames", *(f"{digits(speed)} x ({ratio:.0%})" for speed, ratio in speeds)])
+        about = f"chunks of {size} frames, x real time (of `decode`)"
+        rows.append([about, *(f"{digits(speed)} x ({ratio:.0%})" for speed, ratio in speeds)])
     return table(["", *map(name, models)], rows)
 
 
@@ -77,7 +78,7 @@ def folder(result: Result) -> str:
         speed = f"{digits(result['audio_seconds'] / median(seconds))} x"
         rows.append([program, f"{digits(median(seconds))} s", speed, f"{digits(ratios[program])} x" if program in ratios else ""])
     about = f"{result['files']} recordings, {result['audio_seconds']:.0f} s, {name(result['config'])}"
-    return table([about, "time", "real time", "reference / ours"], rows)
+    return table([about, "time", "x real time", "reference / ours"], rows)
 
 
 def start(result: Result) -> str:
@@ -99,7 +100,7 @@ def precision(result: Result) -> str:
         [name(model), f"{row['snr_db']:.1f} dB", *(digits(row[f"mel_{key}"]) for key in ("between", "float32", "bfloat16"))]
         for model, row in result["results"].items()
     ]
-    headers = ["weights", "signal to difference", "mel difference", "mel error, float32", "mel error, bfloat16"]
+    headers = ["weights", "signal-to-difference ratio", "mel difference", "mel error, float32", "mel error, bfloat16"]
     return table(headers, rows)
 
 

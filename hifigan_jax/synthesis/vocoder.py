@@ -190,10 +190,10 @@ class Vocoder:
 
     def _checked(self, mel: np.ndarray) -> np.ndarray:
         if mel.ndim != 2 or mel.shape[1] != self.settings.num_mels or mel.shape[0] == 0:
-            sizes = " x ".join(map(str, mel.shape))
-            raise DataError(f"a mel of {sizes} values: expected {self.settings.num_mels} bins and one frame or more")
+            sizes = " and ".join(map(str, mel.shape[::-1]))
+            raise DataError(f"a mel of {sizes} (bins, frames): expected {self.settings.num_mels} bins and one frame or more")
         if mel.dtype.kind != "f" or not np.isfinite(mel).all():
-            raise DataError("a mel must be finite floating-point numbers")
+            raise DataError("a mel must consist of finite floating-point numbers")
         return mel.astype(np.float32)
 
     def utterance_of_audio(self, audio: ArrayLike) -> Utterance:

@@ -72,9 +72,7 @@ class InitialState(NamedTuple):
     def _reference_run(self) -> tuple[TrainState, Position] | None:
         pairs = find_pairs(self.folder)
         if not pairs and any(self.folder.glob("g_*")):
-            logger.warning(
-                "%s: no do_* of the same step as its g_*: not resumed, the run starts at step 0", self.folder
-            )
+            logger.warning("%s: no do_* of the same step as its g_*: not resumed, the run starts at step 0", self.folder)
         for pair in pairs:
             try:
                 state = read_reference_state(pair, self.config)

@@ -1,4 +1,4 @@
-"""Mel L1: mean |difference| of natural-log mels, in the generator's input band and in the full band (Kong et al. 2020, eq. 7)."""
+"""Mel L1: mean |difference| of natural-log mels, in the generator's input band and in the full band (Kong et al. 2020, eq. 3)."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""STOI and ESTOI: short-time objective intelligibility, 0 to 1 (Taal et al. 2011; Jensen and Taal 2016)."""
+"""STOI and ESTOI: short-time objective intelligibility, at most 1, usually 0 to 1 (Taal et al. 2011; Jensen and Taal 2016)."""
 
 import warnings
 

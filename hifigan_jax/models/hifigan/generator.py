@@ -69,7 +69,7 @@ RESBLOCKS = {"1": ResBlock1, "2": ResBlock2}
 
 
 class ResidualUpsampling(StagedGenerator):
-    """Upsampling by transposed convolutions, each followed by the mean of residual blocks of several receptive fields.
+    """Upsampling by transposed convolutions, each followed by multi-receptive-field fusion: the mean of several residual blocks.
 
     HiFi-GAN and iSTFTNet share these layers. The fields are the JSON's keys. With `folded`, the parameters are those returned by
     `fold_norms`. Convolutions are computed in `compute_dtype` (None: the dtype of their inputs), everything else in the inputs'
