@@ -32,9 +32,9 @@ def facts(models: Mapping[str, Mapping[str, Any]], columns: Sequence[str], dtype
     speeds: dict[tuple[str, str], float] = {}
     for name, content in models.items():
         try:
-            generator = _load(name, content)
+            generator = _load(content)
         except HifiganError as error:
-            problems.append(str(error))
+            problems.append(f"{name}: {error}")
             continue
         config = generator.config.replace({"compute_dtype": dtype})
         values[name] = {"parameters": parameters(generator.params), "macs": macs(config)}
@@ -70,12 +70,12 @@ def real_time(config: Any, device: Any) -> float:
     return FRAMES * config.mel.hop_size / config.mel.sampling_rate / median
 
 
-def _load(name: str, content: Mapping[str, Any]) -> Any:
+def _load(content: Mapping[str, Any]) -> Any:
     from hifigan_jax.loading import load_generator
 
     generator = load_generator(content["source"])
     if model_digest(generator.params, generator.config) != content["sha256"]:
-        raise CheckpointError(f"{name}: {content['source']} is not the model that was evaluated: evaluate again")
+        raise CheckpointError(f"{content['source']} is not the model that was evaluated: evaluate again")
     return generator
 
 

@@ -280,7 +280,7 @@ def test_a_missing_checkpoint_leaves_a_dash(tmp_path, data, monkeypatch, capsys)
     assert run(tmp_path, data, "--columns", "pesq", "parameters") == 4
     out, err = capsys.readouterr()
     assert "| v1_a | 3.250 | - |" in out
-    assert err == "error: x: no such file\n"
+    assert err == "error: v1_a: x: no such file\n"
 
 
 @pytest.mark.parametrize(("name", "millions"), [("config_v1", 13.92), ("config_v2", 0.92), ("config_v3", 1.46)])
