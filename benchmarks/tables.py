@@ -15,6 +15,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hifigan_jax.evaluation import Results
+from hifigan_jax.evaluation.table import Table, columns_of, combine, rows_of
+from hifigan_jax.evaluation.table_formats import markdown_rows
+
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results"
 MARKED = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -28,6 +32,7 @@ NAMES = {
     "openvino": "OpenVINO",
     "generator_v2_ljspeech": "ljspeech_v2",
 }
+QUALITY = ("pesq", "estoi", "mr_stft", "mel_l1_full", "mcd", "periodicity", "distillmos", "dnsmos")  # columns
 Result = Mapping[str, Any]
 
 
@@ -178,6 +183,13 @@ def memory(result: Result) -> str:
     return table(["accumulation_steps", "rematerialize", "temporary memory", "of the first row"], lines)
 
 
+def quality(result: Result) -> str:
+    """Means of the metrics QUALITY. 16-bit copies of 16-bit recordings are left out."""
+    evaluation = combine([Results({**result})])
+    rows = (row for row in rows_of(evaluation, {}, intervals=False) if row.name != "pcm16")
+    return markdown_rows(Table(columns_of(evaluation, QUALITY), tuple(rows), ""))
+
+
 def overview(results: Mapping[str, Result]) -> str:
     """The README's table: our time and the reference's for the usual jobs."""
     rows = []
@@ -206,7 +218,7 @@ TABLES: dict[str, Callable[[Result], str]] = {
     function.__name__: function
     for function in (
         *(synthesis, training, streaming, folder, start, precision, exactness, agreement, copy_synthesis),
-        *(trajectory, families, learning, roofline, memory),
+        *(trajectory, families, learning, roofline, memory, quality),
     )
 }
 OVERVIEW = ("synthesis", "training", "folder", "start", "streaming")  # the results in the README's table
@@ -235,6 +247,9 @@ def caption(result: Result) -> str:
 
 def versions(result: Result) -> str:
     """Return the hardware and the versions; those of each system if several were measured."""
+    if "metrics" in result:  # of `hifigan-jax evaluate`
+        packages = dict(item for column in QUALITY for item in result["metrics"][column]["packages"].items())
+        return ", ".join([result["cpu"], f"Python {result['python']}", *(f"{name} {of}" for name, of in packages.items())])
     if "cpu" not in result:
         extra = "".join(f", {library} {version}" for library, version in result.get("versions", {}).items())
         return result["about"] + extra

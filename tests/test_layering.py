@@ -33,7 +33,7 @@ LAYERS = {
 }
 WITHOUT_JAX = ["errors", "conventions", "files", "audio", "losses", "platforms", "recordings", "data", "mel_file"]
 WITHOUT_JAX += ["config", "config.*", "models.registry", "models.family", "models.*config", "models.*torch_names", "weights.*"]
-WITHOUT_JAX += ["evaluation", "evaluation.*"]
+WITHOUT_JAX += ["evaluation", "evaluation.*", "training.validation_metrics"]
 
 
 def module_name(path):
@@ -139,7 +139,7 @@ def test_configurations_are_loaded_without_jax():
     assert imported_with("import hifigan_jax.mel") == ["jax"]  # so that the check can fail
 
 
-@pytest.mark.parametrize("program", ["train", "infer", "convert", "benchmark", "evaluate"])
+@pytest.mark.parametrize("program", ["train", "infer", "convert", "benchmark", "evaluate", "table"])
 def test_importing_a_program_does_not_import_jax(program):
     assert imported_with(f"import hifigan_jax.cli.{program}") == []
 

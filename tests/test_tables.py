@@ -81,6 +81,36 @@ def test_streaming_has_a_column_per_model():
     ]
 
 
+def test_quality_has_the_means_of_the_main_metrics_and_names_their_packages():
+    metric = {"direction": "lower", "statistic": "mean", "mode": "m", "rate": None, "packages": {"x": "1"}}
+    summary = {"mean": 1.5, "low": 1.0, "high": 2.0, "median": 1.0, "count": 1}
+    systems = {
+        name: {"kind": kind, "files": {}, "summary": {value: {**summary, "mean": mean} for value in tables.QUALITY}}
+        for name, kind, mean in [
+            ("ground_truth", "anchor", 0.0),
+            ("pcm16", "anchor", 0.0),
+            ("a", "model", 1.5),
+            ("b", "folder", 2),
+        ]
+    }
+    result = {
+        **MADE,
+        "cpu": "CPU",
+        "python": "3.11.7",
+        "metrics": {value: {**metric, "label": value.upper()} for value in tables.QUALITY},
+        "systems": systems,
+        "reference": {"files": {}},
+        "bootstrap": {"level": 0.95},
+    }
+    lines = tables.block("quality", {"quality": result}).splitlines()
+    assert lines[0].startswith("| system | PESQ ↓ | ESTOI ↓ |")
+    assert [line.split(" | ")[:2] for line in lines[2:7]] == [
+        *(["| *recordings*", ""], ["| ground_truth", "0.000"]),
+        *(["| *systems*", ""], ["| a", "**1.500**"], ["| b", "2.000"]),
+    ]
+    assert lines[-1] == "CPU, Python 3.11.7, x 1; commit abc1234, 2026-01-02: `python benchmarks/x.py`"
+
+
 def test_the_overview_takes_the_results_that_there_are():
     text = tables.block("overview", {"synthesis": SYNTHESIS, "start": START})
     assert text.splitlines()[2:] == [

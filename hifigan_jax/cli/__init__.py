@@ -13,6 +13,7 @@ COMMANDS = {
     "infer": "synthesize speech from a folder of recordings or mels",
     "train": "train a generator and its discriminators",
     "evaluate": "measure vocoders against recordings",
+    "table": "make the table of a paper from evaluations",
     "benchmark": "measure the speed of synthesis and training on this machine",
     "convert": "convert generators and training runs to and from PyTorch",
 }

@@ -7,6 +7,7 @@ from hifigan_jax import runtime
 from hifigan_jax.cli.options import add_compile_cache, add_compute_dtype, add_set
 from hifigan_jax.config import load_config
 from hifigan_jax.config.flat import default_of
+from hifigan_jax.training.validation_metrics import check_metrics
 
 
 def parser(name: str | None = None) -> argparse.ArgumentParser:
@@ -63,6 +64,7 @@ def main(options: argparse.Namespace) -> int:
     finetune_from = flags.pop("finetune_from", None)
     settings = dict(flags.pop("set"))
     config = load_config(path, flags, settings=settings)
+    check_metrics(config.run.validation_metrics)
 
     runtime.prepare(compile_cache, training=config.optimization.compute_dtype)  # jax is imported from here on
     from hifigan_jax.training.distributed import join_cluster

@@ -181,6 +181,7 @@ class Run(Section):
     summary_interval: Count = 100
     validation_interval: Count = 1000
     checkpoint_interval: Count = 5000
+    validation_metrics: tuple[str, ...] = ()  # of hifigan_jax.evaluation, measured in addition to the mel error
     keep_checkpoints: Count = 3  # number of newest checkpoints that can be resumed; all generators are kept
 
     ALSO_CALLED = {

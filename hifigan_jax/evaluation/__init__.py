@@ -5,6 +5,9 @@
     files, systems                  pairs of files; folders, models and anchors
     measure, progress, statistics   values over processes with a cache; bootstrap intervals
     run, results                    `evaluate`, and the schema of results.json
+    table, table_formats            the table of a paper as Markdown, LaTeX or CSV
+    model_facts                     parameters, operations and speed of models
+    figures                         matplotlib figures
     provenance, text_table          what produced the results; text
 
 Nothing here imports jax until a model or a mel filterbank is needed.

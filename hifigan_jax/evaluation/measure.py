@@ -8,13 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from jaxtyping import Float
-
-from hifigan_jax.audio import read_audio, resample
+from hifigan_jax.audio import read_audio
 from hifigan_jax.errors import DataError
 from hifigan_jax.evaluation.files import AudioFile
-from hifigan_jax.evaluation.metric import Audio
+from hifigan_jax.evaluation.metric import Audio, at_rate
 from hifigan_jax.evaluation.progress import run
 from hifigan_jax.evaluation.provenance import version
 from hifigan_jax.evaluation.registry import METRICS
@@ -90,11 +87,6 @@ def measure_pair(task: Task) -> Outcome:
             _write(_entry(Path(task.cache), pair, name), found)
         values |= found
     return Outcome(pair, values, problems)
-
-
-def at_rate(audio: Audio, rate: int, target: int) -> Float[np.ndarray, " S"]:
-    """Audio at another sampling rate, clipped to [-1, 1]."""
-    return np.clip(audio if rate == target else resample(audio, rate, target), -1, 1)
 
 
 def _merged(pair: Pair, known: dict[str, dict[str, float] | None], measured: Outcome | None) -> Outcome:

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from hifigan_jax.audio import resample
 from hifigan_jax.evaluation.provenance import version
 
 Audio = Float[np.ndarray, " T"]
@@ -54,3 +55,8 @@ class Metric(NamedTuple):
     def versions(self) -> dict[str, str | None]:
         """The versions of the packages."""
         return {name: version(name) for name in self.packages or ("hifigan-jax",)}
+
+
+def at_rate(audio: Audio, rate: int, target: int) -> Float[np.ndarray, " S"]:
+    """Audio as metrics take it: at their sampling rate, clipped to [-1, 1]."""
+    return np.clip(audio if rate == target else resample(audio, rate, target), -1, 1)

@@ -91,7 +91,7 @@ def _model(name: str, source: str, references: Files, cache: Path) -> System:
         raise UsageError(
             f"{name}: synthesizes {generator.config.mel.sampling_rate} Hz, but the references have {rate} Hz: resample them"
         )
-    digest = _digest(generator.params, generator.config)
+    digest = model_digest(generator.params, generator.config)
     folder = cache / "audio" / digest[:16]
     targets = {key: _target(folder, file) for key, file in references.usable.items()}
     missing = {key: target for key, target in targets.items() if not target.is_file()}
@@ -139,7 +139,7 @@ def _inspect_made(name: str, targets: dict[str, Path]) -> tuple[dict[str, AudioF
     return files, problems
 
 
-def _digest(params: Any, config: Any) -> str:
+def model_digest(params: Any, config: Any) -> str:
     """A hash of all parameters and of the sections that describe the model."""
     digest = hashlib.sha256(f"{config.generator!r} {config.mel!r}".encode())
 

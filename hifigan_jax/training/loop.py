@@ -21,6 +21,7 @@ from hifigan_jax.training.state import to_parts
 from hifigan_jax.training.step import AXIS
 from hifigan_jax.training.stop import StopRequest
 from hifigan_jax.training.validation import Validator
+from hifigan_jax.training.validation_metrics import check_metrics
 from hifigan_jax.weights.reference_run import find_pairs
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ def train(config: Config, finetune_from: str | None = None) -> None:
 
     Raises a HifiganError for anything that the user can fix; only the steps since the last checkpoint are lost then.
     """
+    check_metrics(config.run.validation_metrics)
     mesh = mesh_over(config)
     with first_process_first():
         folder = _open_run(config)

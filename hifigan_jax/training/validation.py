@@ -13,6 +13,7 @@ from hifigan_jax.mel import LogMel
 from hifigan_jax.recordings import Recording
 from hifigan_jax.synthesis import Vocoder
 from hifigan_jax.training.logging import MetricsLog
+from hifigan_jax.training.validation_metrics import UtteranceMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -35,16 +36,20 @@ class Validator:
             self.vocoder = Vocoder(self.config.replace({"compute_dtype": "float32"}), params)
         else:
             self.vocoder.update(params)
-        errors = []
+        errors, metrics = [], UtteranceMetrics(self.config.run.validation_metrics)
         for number, fake in self.vocoder.synthesize(self._utterances()):
             real, _ = read_utterance(self.recordings[number], self.config.mel)
             if number < LOGGED_UTTERANCES:
                 self._log_audio(number, real, fake, step)
             errors.append(float(np.abs(self.log_mel(real) - self.log_mel(fake)).mean()))
+            metrics.add(real, fake, self.config.mel.sampling_rate)
         self.real_logged = True
-        error, seconds = float(np.mean(errors)), time.perf_counter() - start
-        self.log.scalars(step, {"validation/mel_spec_error": error, "validation/total_seconds": seconds})
-        logger.info("validation at step %d: mel error %.4f (%d utterances, %.1f s)", step, error, len(errors), seconds)
+        error, averages = float(np.mean(errors)), metrics.averages()
+        seconds = time.perf_counter() - start
+        named = {f"validation/{name}": value for name, value in averages.items()}
+        self.log.scalars(step, {"validation/mel_spec_error": error, **named, "validation/total_seconds": seconds})
+        shown = "".join(f", {name} {value:.4g}" for name, value in averages.items())
+        logger.info("validation at step %d: mel error %.4f%s (%d utterances, %.1f s)", step, error, shown, len(errors), seconds)
         return error
 
     def _utterances(self):

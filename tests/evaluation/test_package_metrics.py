@@ -35,6 +35,13 @@ def each(names):
     )
 
 
+@pytest.mark.smoke
+@pytest.mark.parametrize("name", [name for name in PACKAGED if METRICS[name].extra == "evaluate"])
+def test_the_extra_evaluate_has_all_that_its_metrics_need(name, measure, speech_16k):
+    values = measure(name, speech_16k, speech_16k)
+    assert all(METRICS[name].values[value].lowest < number for value, number in values.items())
+
+
 @pytest.mark.parametrize(("name", "best"), [("pesq", 4.64), ("stoi", 1.0)])
 def test_identical_audio_has_the_best_score(name, best, measure, speech_16k):
     for value in measure(name, speech_16k, speech_16k).values():
