@@ -13,6 +13,7 @@ COMMANDS = {
     "infer": "synthesize speech from a folder of recordings or mels",
     "train": "train a generator and its discriminators",
     "evaluate": "measure vocoders against recordings",
+    "report": "write an evaluation as an HTML page with audio and a blind listening test",
     "benchmark": "measure the speed of synthesis and training on this machine",
     "convert": "convert generators and training runs to and from PyTorch",
 }

@@ -5,6 +5,7 @@
     files, systems                  pairs of files; folders, models and anchors
     measure, progress, statistics   values over processes with a cache; bootstrap intervals
     run, results                    `evaluate`, and the schema of results.json
+    report/                         an HTML page with audio and a blind listening test
     provenance, text_table          what produced the results; text
 
 Nothing here imports jax until a model or a mel filterbank is needed.
