@@ -13,7 +13,7 @@ from hifigan_jax.audio import resample
 from hifigan_jax.errors import DataError, UsageError, did_you_mean
 from hifigan_jax.evaluation.files import read_mono
 from hifigan_jax.evaluation.metric import Audio
-from hifigan_jax.evaluation.report import pictures
+from hifigan_jax.evaluation.report.pictures import difference, spectrogram, waveform
 from hifigan_jax.evaluation.spectra import log_mel, mel_settings
 
 Codec = Literal["flac", "opus"]
@@ -108,9 +108,9 @@ def tracks(audio: dict[int, Audio], rate: int, codec: Codec) -> list[Track]:
         Track(
             i,
             encode(samples, rate, codec),
-            pictures.waveform(samples, peak),
-            pictures.spectrogram(mels[i], maximum),
-            pictures.difference(mels[i], mels[0]) if i else None,
+            waveform(samples, peak),
+            spectrogram(mels[i], maximum),
+            difference(mels[i], mels[0]) if i else None,
         )
         for i, samples in audio.items()
     ]

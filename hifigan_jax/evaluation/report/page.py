@@ -59,7 +59,7 @@ def _summary(data: Mapping[str, Any]) -> Iterator[str]:
     yield from (_heading(_label(metric), metric["direction"], metric["mode"]) for metric in metrics.values())
     yield "</tr></thead><tbody>"
     shown = {value: _shown(value, metric["statistic"], systems) for value, metric in metrics.items()}
-    bold = {value: best(_measured(shown[value], systems), metrics[value]["direction"]) for value in metrics}
+    bold = {value: best(_compared(shown[value], systems), metrics[value]["direction"]) for value in metrics}
     for name, system in systems.items():
         note = "" if system["count"] == data["reference"]["count"] else f" ({system['count']} files)"
         yield f'<tr><th scope="row">{escape(name)}{note}</th>'
@@ -105,7 +105,7 @@ def _clip_metrics(clip: Clip, sources: Sequence[str], data: Mapping[str, Any]) -
     yield from (f'<th scope="col">{escape(_label(metric))}</th>' for metric in metrics.values())
     yield "</tr></thead><tbody>"
     shown = {value: {name: x for name in names if (x := values[value][name].get(clip.key)) is not None} for value in metrics}
-    bold = {value: best(_measured(shown[value], data["systems"]), metrics[value]["direction"]) for value in metrics}
+    bold = {value: best(_compared(shown[value], data["systems"]), metrics[value]["direction"]) for value in metrics}
     for name in names:
         yield f'<tr><th scope="row">{escape(name)}</th>'
         yield from (_cell(shown[value].get(name), name in bold[value]) for value in metrics)
@@ -118,9 +118,10 @@ def _shown(value: str, statistic: str, systems: Mapping[str, Any]) -> dict[str, 
     return {name: system["summary"][value][statistic] for name, system in systems.items() if value in system["summary"]}
 
 
-def _measured(numbers: Mapping[str, float], systems: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of systems that are not anchors."""
-    return {name: x for name, x in numbers.items() if systems[name]["kind"] != "anchor"}
+def _compared(numbers: Mapping[str, float], systems: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers that are compared: those of systems that are not anchors, if there are several."""
+    found = {name: x for name, x in numbers.items() if systems[name]["kind"] != "anchor"}
+    return found if len(found) > 1 else {}
 
 
 def _heading(text: str, direction: str, title: str = "") -> str:
