@@ -10,6 +10,7 @@ from hifigan_jax.files import atomic_write
 logger = logging.getLogger(__name__)
 
 PAGE_NAME = "report.html"
+LARGEST = 20_000_000  # bytes; a larger page has a warning
 
 
 def parser(name: str | None = None) -> argparse.ArgumentParser:
@@ -51,6 +52,8 @@ def main(options: argparse.Namespace) -> int:
     with atomic_write(output) as temporary:
         Path(temporary).write_bytes(content)
     logger.info("written: %s (%.1f MB)", output, len(content) / 1e6)
+    if len(content) > LARGEST:
+        logger.warning("%s: larger than %.0f MB: lower --clips, choose --systems, or use --codec opus", output, LARGEST / 1e6)
     for problem in found.problems:
         logger.error("%s", problem)
     return DataError.exit_code if found.problems else 0

@@ -21,7 +21,7 @@ Codec = Literal["flac", "opus"]
 REFERENCE = "reference recording"
 SAME_AS_REFERENCE = ("ground_truth", "pcm16")  # anchors that sound like the reference
 _OPUS_RATES = (8000, 12000, 16000, 24000, 48000)  # Hz
-_OPUS_BIT_RATE = 96_000  # bit/s
+OPUS_BIT_RATE = 80_000  # bit/s
 _OPUS_LOWEST, _OPUS_HIGHEST = 6_000, 256_000  # bit/s of libsndfile's compression levels 1 and 0
 
 
@@ -117,7 +117,7 @@ def tracks(audio: dict[int, Audio], rate: int, codec: Codec) -> list[Track]:
 
 
 def encode(audio: Audio, rate: int, codec: Codec) -> bytes:
-    """A 16-bit FLAC file, or an Ogg file with Opus at the next rate that Opus has."""
+    """A 16-bit FLAC file, or an Ogg file with Opus at the next rate that Opus has and with 10 ms of silence at the end."""
     file = io.BytesIO()
     if codec == "flac":
         samples = np.clip(np.rint(audio * 32768), -32768, 32767).astype(np.int16)  # exact for 16-bit files; soundfile's is not
@@ -125,7 +125,8 @@ def encode(audio: Audio, rate: int, codec: Codec) -> bytes:
     else:
         target = next((candidate for candidate in _OPUS_RATES if candidate >= rate), _OPUS_RATES[-1])
         audio = audio if target == rate else resample(audio, rate, target)
-        level = (_OPUS_HIGHEST - _OPUS_BIT_RATE) / (_OPUS_HIGHEST - _OPUS_LOWEST)
+        audio = np.pad(audio, (0, target // 100))  # 10 ms, because the last 6.5 ms of libsndfile's Opus are wrong
+        level = (_OPUS_HIGHEST - OPUS_BIT_RATE) / (_OPUS_HIGHEST - _OPUS_LOWEST)
         soundfile.write(file, np.clip(audio, -1, 1), target, format="OGG", subtype="OPUS", compression_level=level)
     return file.getvalue()
 

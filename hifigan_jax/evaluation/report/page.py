@@ -9,11 +9,14 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from hifigan_jax.evaluation.report.clips import Clip, Codec, Track
+from hifigan_jax.evaluation.report.clips import OPUS_BIT_RATE, Clip, Codec, Track
 
 _ARROWS = {"higher": "↑", "lower": "↓"}
 _MIME = {"flac": "audio/flac", "opus": "audio/ogg"}
-_CODEC = {"flac": "16-bit FLAC at its own sampling rate", "opus": "Opus, 96 kbit/s; --codec flac makes a larger, lossless page"}
+_CODEC = {
+    "flac": "16-bit FLAC at its own sampling rate",
+    "opus": f"Opus, {OPUS_BIT_RATE // 1000} kbit/s; --codec flac makes a larger, lossless page",
+}
 _PICTURES = {"waveform": "Waveform", "mel": "Log-mel", "difference": "Difference of the log-mel to the reference"}
 
 
