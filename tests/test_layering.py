@@ -139,7 +139,7 @@ def test_configurations_are_loaded_without_jax():
     assert imported_with("import hifigan_jax.mel") == ["jax"]  # so that the check can fail
 
 
-@pytest.mark.parametrize("program", ["train", "infer", "convert", "benchmark", "evaluate", "table"])
+@pytest.mark.parametrize("program", ["train", "infer", "convert", "benchmark", "evaluate", "table", "report"])
 def test_importing_a_program_does_not_import_jax(program):
     assert imported_with(f"import hifigan_jax.cli.{program}") == []
 

@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "train a generator and its discriminators",
     "evaluate": "measure vocoders against recordings",
     "table": "make the table of a paper from evaluations",
+    "report": "write an evaluation as an HTML page with audio and a blind listening test",
     "benchmark": "measure the speed of synthesis and training on this machine",
     "convert": "convert generators and training runs to and from PyTorch",
 }

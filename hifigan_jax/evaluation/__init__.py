@@ -8,6 +8,7 @@
     table, table_formats            the table of a paper as Markdown, LaTeX or CSV
     model_facts                     parameters, operations and speed of models
     figures                         matplotlib figures
+    report/                         an HTML page with audio and a blind listening test
     provenance, text_table          what produced the results; text
 
 Nothing here imports jax until a model or a mel filterbank is needed.
