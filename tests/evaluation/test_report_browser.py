@@ -25,9 +25,16 @@ pytestmark = [
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Chromium: apt-get install chromium chromium-driver"),
 ]
 
-# Counts starts of tracks: their time and the position in the audio.
-COUNT_STARTS = """
+# Records the starts of tracks (their time and the position in the audio) and the gains of tracks.
+RECORD = """
 window.starts = [];
+window.gains = [];
+window.GainNode = class extends GainNode {
+  constructor(...options) {
+    super(...options);
+    window.gains.push(this.gain);
+  }
+};
 const start = AudioBufferSourceNode.prototype.start;
 AudioBufferSourceNode.prototype.start = function (when, offset) {
   window.starts.push([when, offset]);
@@ -56,10 +63,14 @@ def browser(tmp_path_factory, downloads):
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory, speech):
-    folder = tmp_path_factory.mktemp("report")
-    page = folder / "report.html"
-    page.write_text(report.report(report_example.make(folder, speech)).html, encoding="utf-8")
+def example(tmp_path_factory, speech):
+    return report_example.make(tmp_path_factory.mktemp("evaluation"), speech)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory, example):
+    page = tmp_path_factory.mktemp("report") / "report.html"
+    page.write_text(report.report(example).html, encoding="utf-8")
     return page.as_uri()
 
 
@@ -69,7 +80,7 @@ def page(browser, address):
     browser.get(address)
     browser.execute_script("localStorage.clear();")
     browser.refresh()
-    browser.execute_script(COUNT_STARTS)
+    browser.execute_script(RECORD)
     yield browser
     assert browser.get_log("browser") == []
 
@@ -146,11 +157,21 @@ def test_switching_keeps_the_position(page):
     starts = page.execute_script("return window.starts")
     assert len(starts) == 4  # nothing was started again
     assert starts == [starts[0]] * 4
+    assert page.execute_script("return window.gains.map(gain => gain.value)") == pytest.approx([0, 0, 1, 0], abs=1e-3)
     assert element(page, "#clip-0 .play").text == "Pause"
     element(page, "#clip-0 .play").click()
     paused = position(page)
     time.sleep(0.1)
     assert position(page) == paused
+
+
+def test_opus_plays(browser, example, tmp_path):
+    path = tmp_path / "opus.html"
+    path.write_text(report.report(example, clips=1, codec="opus").html, encoding="utf-8")
+    browser.get(path.as_uri())
+    element(browser, "#clip-0 .play").click()
+    wait(lambda: position(browser) > 0)
+    assert browser.get_log("browser") == []
 
 
 def test_a_clip_ends_at_its_start(page):
