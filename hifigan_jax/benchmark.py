@@ -2,13 +2,11 @@
 
 import importlib.metadata
 import json
-import os
 import platform
 import re
 import resource
 import shlex
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +21,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from hifigan_jax.config import Config
 from hifigan_jax.data import Batch
 from hifigan_jax.files import atomic_write
+from hifigan_jax.machine import commit, processor, usable_processors
 from hifigan_jax.models.generator import Conditions
 from hifigan_jax.platforms import platform as row_of
 from hifigan_jax.runtime import Compilations
@@ -91,18 +90,14 @@ def about(devices: Sequence[jax.Device]) -> str:
 
 def about_cpu(threads: int | None = None) -> str:
     """Describe the CPU and the number of threads (default: those that this process may use)."""
-    if threads is None:
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{processor()}, {threads} threads"
+    return f"{processor()}, {threads or usable_processors()} threads"
 
 
 def provenance() -> dict[str, Any]:
     """Return what produced a file of results: command, commit, date, CPU or accelerator, and versions."""
-    folder = Path(__file__).parent
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=folder, capture_output=True, text=True).stdout.strip()
     return {
         "command": command_line(sys.argv),
-        "commit": commit or None,
+        "commit": commit(),
         "date": time.strftime("%Y-%m-%d"),
         "about": about(jax.devices()),
     }
@@ -161,12 +156,3 @@ def training(config: Config, mesh: Mesh | None = None) -> Callable[[], dict[str,
         return {name: float(value) for name, value in metrics.items()}
 
     return run_step
-
-
-def processor() -> str:
-    """Return the name of the CPU."""
-    try:
-        with open("/proc/cpuinfo") as lines:
-            return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or "CPU"

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from hifigan_jax import runtime
-from hifigan_jax.cli.options import add_compute_dtype, add_set
+from hifigan_jax.cli.options import add_compute_dtype, add_set, count
 from hifigan_jax.config import load_config
 from hifigan_jax.errors import UsageError
 
@@ -17,13 +17,16 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
     result.add_argument("task", choices=("synthesis", "training"))
     result.add_argument("--config", required=True, metavar="JSON", help="for example configs/config_v1.json")
     result.add_argument(
-        "--batch_size", type=_count, metavar="N", help="global batch size (default: 1 in synthesis, the JSON's in training)"
+        "--batch_size",
+        type=count,
+        metavar="N",
+        help="global batch size (default: 1 in synthesis, the JSON's in training)",
     )
     result.add_argument(
-        "--frames", type=_count, nargs="+", default=[396], metavar="N", help="mel frames in synthesis (default 396)"
+        "--frames", type=count, nargs="+", default=[396], metavar="N", help="mel frames in synthesis (default 396)"
     )
-    result.add_argument("--devices", type=_count, metavar="N", help="use N devices (default: all); on a CPU, N virtual devices")
-    result.add_argument("--rounds", type=_count, default=9, metavar="N", help="timed calls; their median is shown (default 9)")
+    result.add_argument("--devices", type=count, metavar="N", help="use N devices (default: all); on a CPU, N virtual devices")
+    result.add_argument("--rounds", type=count, default=9, metavar="N", help="timed calls; their median is shown (default 9)")
     add_compute_dtype(result, "float32")
     add_set(result)
     result.add_argument("--json", type=Path, metavar="FILE", help="write the results and how they were measured to this file")
@@ -87,9 +90,3 @@ def _line(row: dict, config, training: bool, peak: float) -> str:
         f"{row['peak_bytes'] / 1e6:.0f}",
     )
     return "".join(f"{cell:>12}" for cell in cells)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"expected a positive integer, not {text!r}")
-    return int(text)

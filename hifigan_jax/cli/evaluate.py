@@ -2,16 +2,16 @@
 
 import argparse
 import logging
-import os
 import shlex
 from pathlib import Path
 
 from hifigan_jax import runtime
-from hifigan_jax.cli.options import add_compile_cache
+from hifigan_jax.cli.options import add_compile_cache, count
 from hifigan_jax.errors import DataError, UsageError
 from hifigan_jax.evaluation.registry import METRICS
 from hifigan_jax.evaluation.results import CSV_NAME, JSON_NAME
 from hifigan_jax.evaluation.systems import ANCHORS, is_model
+from hifigan_jax.machine import usable_processors
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,11 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
     result.add_argument("--baseline", metavar="NAME", help="the system that the others are compared with, file by file")
     result.add_argument("--no_anchors", action="store_true", help=f"leave out the rows {', '.join(ANCHORS)}")
     result.add_argument(
-        "--jobs", type=_count, default=_processors(), metavar="N", help="number of processes; default: one per processor"
+        "--jobs",
+        type=count,
+        default=usable_processors(),
+        metavar="N",
+        help="number of processes; default: one per processor",
     )
     add_compile_cache(result)
     return result
@@ -100,13 +104,3 @@ def _system(text: str) -> tuple[str, str]:
     if not (name and source):
         raise argparse.ArgumentTypeError(f"expected NAME=DIR_OR_CHECKPOINT, not {text!r:.60}")
     return name, source
-
-
-def _count(text: str) -> int:
-    if not (text.isdecimal() and int(text) >= 1):
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, not {text!r:.60}")
-    return int(text)
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -4,6 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from hifigan_jax.cli.options import count
 from hifigan_jax.errors import DataError
 from hifigan_jax.files import atomic_write
 
@@ -20,7 +21,7 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
     )
     result.add_argument("results", type=Path, metavar="RESULTS", help="results.json of hifigan-jax evaluate, or its folder")
     result.add_argument("--output", type=Path, metavar="FILE.html", help="default: report.html beside the results")
-    result.add_argument("--clips", type=_count, default=20, metavar="N", help="how many clips to include at most; default: 20")
+    result.add_argument("--clips", type=count, default=20, metavar="N", help="how many clips to include at most; default: 20")
     result.add_argument(
         "--systems", nargs="+", metavar="NAME", help="systems whose audio to include; default: all but ground_truth and pcm16"
     )
@@ -57,9 +58,3 @@ def main(options: argparse.Namespace) -> int:
     for problem in found.problems:
         logger.error("%s", problem)
     return DataError.exit_code if found.problems else 0
-
-
-def _count(text: str) -> int:
-    if not (text.isdecimal() and int(text) >= 1):
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, not {text!r:.60}")
-    return int(text)

@@ -3,20 +3,20 @@
 import functools
 import importlib.metadata
 import platform
-import subprocess
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
+
+from hifigan_jax.machine import commit, processor
 
 
 def provenance(command: str, packages: Iterable[str]) -> dict[str, Any]:
     """The facts that a reader needs to repeat `command`; `packages` are listed with their versions."""
     return {
         "command": command,
-        "commit": _commit(),
+        "commit": commit(),
         "date": time.strftime("%Y-%m-%d"),
-        "cpu": _processor(),
+        "cpu": processor(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in sorted(set(packages))},
     }
@@ -31,21 +31,3 @@ def version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _commit() -> str | None:
-    """The commit of the clone that this file lies in, None for an installed package."""
-    here = Path(__file__).parent
-    try:
-        result = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True)
-    except OSError:
-        return None
-    return result.stdout.strip() or None
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as lines:
-            return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
