@@ -17,7 +17,7 @@ PACKAGE = pathlib.Path(hifigan_jax.__file__).parent
 # From the lowest to the highest. A module belongs to the first layer with a matching pattern.
 LAYERS = {
     "values": [
-        *("errors", "conventions", "files", "audio", "losses", "machine", "platforms", "runtime", "trees"),
+        *("errors", "faults", "conventions", "files", "audio", "losses", "machine", "platforms", "runtime", "trees"),
         *("config", "config.sections", "models", "models.convolution*"),
     ],
     "parts": ["mel", "mel_file", "recordings", "data", "config.*", "models.*", "weights", "weights.*"],
@@ -31,9 +31,9 @@ LAYERS = {
     "evaluation": ["evaluation", "evaluation.*"],
     "programs": ["", "cli", "cli.*"],
 }
-WITHOUT_JAX = ["errors", "conventions", "files", "audio", "losses", "machine", "platforms", "recordings", "data", "mel_file"]
-WITHOUT_JAX += ["config", "config.*", "models.registry", "models.family", "models.*config", "models.*torch_names", "weights.*"]
-WITHOUT_JAX += ["evaluation", "evaluation.*", "training.validation_metrics"]
+WITHOUT_JAX = ["errors", "faults", "conventions", "files", "audio", "losses", "machine", "platforms", "recordings", "data"]
+WITHOUT_JAX += ["mel_file", "config", "config.*", "models.registry", "models.family", "models.*config", "models.*torch_names"]
+WITHOUT_JAX += ["weights.*", "evaluation", "evaluation.*", "training.validation_metrics"]
 
 
 def module_name(path):

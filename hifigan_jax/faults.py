@@ -1,0 +1,71 @@
+"""Fault points: named places that fail on request, so that tests can see what a run does about a full disk, a crash or a NaN.
+
+The environment variable HIFIGAN_JAX_FAULT lists them, separated by commas: NAME:FIRST or NAME:FIRST-LAST makes the visits FIRST
+to LAST of the point NAME (counted from 1) fail; NAME:FIRST- makes all from FIRST on fail. Without the variable, nothing is
+counted, and compiled programs are those without fault points.
+"""
+
+import collections
+import errno
+import os
+import re
+import signal
+from typing import Any
+
+from hifigan_jax.errors import UsageError
+
+VARIABLE = "HIFIGAN_JAX_FAULT"
+
+_visits: collections.Counter[str] = collections.Counter()
+
+
+def requested(name: str) -> tuple[int, int] | None:
+    """The first and last visit of the point `name` that fail, None if none does. Raises UsageError for a malformed variable."""
+    for entry in filter(None, os.environ.get(VARIABLE, "").split(",")):
+        found = re.fullmatch(r"([\w.]+):(\d+)(-(\d*))?", entry.strip())
+        if found is None:
+            raise UsageError(f"{VARIABLE}={entry!r:.80}: expected NAME:FIRST, NAME:FIRST-LAST or NAME:FIRST-")
+        if found[1] == name:
+            first = int(found[2])
+            return first, first if found[3] is None else int(found[4] or 2**31 - 1)
+    return None
+
+
+def fires(name: str) -> bool:
+    """Counts a visit of the point `name` and returns whether it is to fail."""
+    visits = requested(name)
+    if visits is None:
+        return False
+    _visits[name] += 1
+    return visits[0] <= _visits[name] <= visits[1]
+
+
+def no_space(name: str) -> None:
+    """Raises OSError as for a full disk if this visit of the point `name` is to fail."""
+    if fires(name):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def kill(name: str) -> None:
+    """Ends the process without any cleanup, as `kill -9` does, if this visit of the point `name` is to fail."""
+    if fires(name):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def poison(name: str, tree: Any, step: Any) -> Any:
+    """`tree` with every floating-point leaf NaN at the requested training steps, inside a traced program.
+
+    A visit of such a point is a training step: `step` counts the updates done, so that visit n is step n - 1.
+    """
+    visits = requested(name)
+    if visits is None:
+        return tree
+    import jax
+    import jax.numpy as jnp
+
+    bad = (step + 1 >= visits[0]) & (step + 1 <= visits[1])
+
+    def poisoned(leaf):
+        return jnp.where(bad, jnp.nan, leaf).astype(leaf.dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    return jax.tree.map(poisoned, tree)
