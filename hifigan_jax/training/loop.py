@@ -10,19 +10,19 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hifigan_jax import checkpoint, data
-from hifigan_jax.config import Config, save_config
-from hifigan_jax.errors import DiskError, HifiganError
+from hifigan_jax.config import Config
+from hifigan_jax.errors import HifiganError
 from hifigan_jax.recordings import Corpus, load_corpus
 from hifigan_jax.training.distributed import AnyProcess, first_process_first
 from hifigan_jax.training.initial_state import InitialState, Position
 from hifigan_jax.training.logging import MetricsLog, Timer, progress_line, tagged
+from hifigan_jax.training.run_folder import open_run_folder
 from hifigan_jax.training.setup import mesh_over, train_step
 from hifigan_jax.training.state import to_parts
 from hifigan_jax.training.step import AXIS
 from hifigan_jax.training.stop import StopRequest
 from hifigan_jax.training.validation import Validator
 from hifigan_jax.training.validation_metrics import check_metrics
-from hifigan_jax.weights.reference_run import find_pairs
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def train(config: Config, finetune_from: str | None = None) -> None:
     check_metrics(config.run.validation_metrics)
     mesh = mesh_over(config)
     with first_process_first():
-        folder = _open_run(config)
+        folder = open_run_folder(config)
         corpus = load_corpus(config, folder / "recordings.json")
     with StopRequest() as stop:
         Run(config, folder, corpus, mesh, finetune_from).run(stop)
@@ -169,29 +169,6 @@ class Run:
             self.per_epoch,
             len(self.corpus.validation),
         )
-
-
-def _open_run(config: Config) -> Path:
-    folder = Path(config.run.checkpoint_path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DiskError(f"{folder}: cannot be created: {error.strerror} (--checkpoint_path)") from None
-    for newest in checkpoint.steps(folder, checkpoint.TRAINING)[:1]:
-        checkpoint.check_same_model(newest, config)
-    if jax.process_index() == 0:
-        checkpoint.clear_leftovers(folder)
-        _keep_reference_config(folder, config)
-        save_config(config, folder / "config.json")
-    return folder
-
-
-def _keep_reference_config(folder: Path, config: Config) -> None:
-    """Keeps the config.json of a run of the reference in `folder` under another name; refuses a run of another model."""
-    original, kept = folder / "config.json", folder / "config_reference.json"
-    if find_pairs(folder) and original.is_file() and not kept.exists():
-        checkpoint.check_same_model(folder, config)
-        original.replace(kept)
 
 
 def _fingerprint(corpus: Corpus) -> str:
