@@ -33,7 +33,7 @@ LAYERS = {
 }
 WITHOUT_JAX = ["errors", "faults", "conventions", "files", "audio", "losses", "machine", "platforms", "recordings", "data"]
 WITHOUT_JAX += ["mel_file", "config", "config.*", "models.registry", "models.family", "models.*config", "models.*torch_names"]
-WITHOUT_JAX += ["weights.*", "evaluation", "evaluation.*", "training.validation_metrics"]
+WITHOUT_JAX += ["synthesis", "synthesis.folder", "weights.*", "evaluation", "evaluation.*", "training.validation_metrics"]
 
 
 def module_name(path):

@@ -1,4 +1,3 @@
-import functools
 import json
 import os
 import re
@@ -16,7 +15,6 @@ import pytest
 import soundfile
 
 from hifigan_jax import audio, checkpoint
-from hifigan_jax.cli import infer as infer_command
 from hifigan_jax.cli import main, run
 from hifigan_jax.synthesis import Vocoder
 
@@ -147,15 +145,6 @@ def test_an_interrupt_leaves_no_half_written_file(weights, recordings, tmp_path,
     assert all(soundfile.info(path).frames for path in written)
 
 
-def test_few_files_are_prefetched():
-    begun = []
-    tasks = ((number, functools.partial(begun.append, number)) for number in range(20))
-    with infer_command._threads(2) as pool:
-        for number, _ in infer_command._prefetch(pool, tasks, []):
-            assert len(begun) <= number + 1 + infer_command._PREFETCH
-    assert sorted(begun) == list(range(20))
-
-
 def test_another_rate_is_resampled_with_a_notice(weights, tmp_path, capfd):
     samples, rate = audio.read_audio(SAMPLES / "librivox_sonnet1_00.flac")
     folder = tmp_path / "in"
@@ -165,15 +154,6 @@ def test_another_rate_is_resampled_with_a_notice(weights, tmp_path, capfd):
     assert "a.wav: resampled from 16000 to 22050 Hz" in said
     seconds = soundfile.info(tmp_path / "out" / "a_generated.wav").duration
     assert abs(seconds - samples.size / rate) < 0.02
-
-
-def test_shards_divide_the_files_by_size(tmp_path):
-    files = {tmp_path / f"{size}.npy": tmp_path / f"{size}.wav" for size in (10, 70, 30, 60, 20)}
-    for path in files:
-        path.write_bytes(bytes(int(path.stem)))
-    shares = [[path.stem for path in infer_command._select_shard(files, part, 2)] for part in (1, 2)]
-    assert shares == [["70", "30", "10"], ["60", "20"]]
-    assert infer_command._select_shard(files, 1, 1) == files
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "1/"])

@@ -1,0 +1,166 @@
+"""Synthesis of a folder: its files, where the audio of each is written, and the work itself, with an outcome per file.
+
+Nothing here imports jax, so that a program can check its arguments, and choose settings by the size of the work, before it does.
+"""
+
+import itertools
+import logging
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from hifigan_jax import audio, mel_file
+from hifigan_jax.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from hifigan_jax.synthesis.utterances import Utterance
+    from hifigan_jax.synthesis.vocoder import Vocoder
+
+logger = logging.getLogger(__name__)
+
+# Files are read and written while the device computes.
+_READERS = 2
+_PREFETCH = 4  # files to read ahead, and to queue for writing
+
+
+class Kind(NamedTuple):
+    """A kind of input files: what they are called in messages, their suffixes, and how the names of their audio end."""
+
+    name: str
+    suffixes: Collection[str]
+    ending: str
+
+
+# The endings are the reference's.
+RECORDINGS = Kind("audio", audio.SUFFIXES, "_generated.wav")
+MELS = Kind(".npy", {".npy"}, "_generated_e2e.wav")
+
+
+class Outcome(NamedTuple):
+    """The result for an input: `seconds` of audio written to `target`, or an error."""
+
+    path: Path
+    target: Path
+    seconds: float
+    error: DataError | None
+
+
+def output_paths(source: Path, output: Path, kind: Kind, part: int = 1, parts: int = 1) -> dict[Path, Path]:
+    """Where in the folder `output` the audio of each input is written: `source` itself, or the files of this kind in the folder.
+
+    Subfolders are preserved; files in `output` are left out. With `parts`, only the `part`-th of equal parts, counted from 1.
+    Raises DataError if there is no input, and UsageError if two inputs have the same output.
+    """
+    return _select_part(_targets(_inputs(source, output, kind), source, output, kind.ending), part, parts)
+
+
+def synthesize_files(
+    vocoder: "Vocoder", targets: Mapping[Path, Path], kind: Kind, on_written: Callable[[Path], None] | None = None
+) -> Iterator[Outcome]:
+    """Yields the outcome of every input of `output_paths`, failures last. A bad file does not affect the others.
+
+    Other threads read and write a few files ahead, and call `on_written` with the path of each file that is complete, also if
+    this is interrupted. Raises DiskError if audio cannot be written.
+    """
+    failed: list[tuple[Path, DataError]] = []
+    read = partial(_read_mel if kind is MELS else _read_audio, vocoder=vocoder)
+    with _threads(_READERS) as readers, _threads(1) as writer:
+        utterances = _prefetch(readers, ((path, partial(read, path)) for path in targets), failed)
+        write = partial(_write, rate=vocoder.sampling_rate, on_written=on_written)
+        writes = ((path, partial(write, targets[path], samples)) for path, samples in vocoder.synthesize(utterances))
+        for path, seconds in _prefetch(writer, writes, failed):
+            yield Outcome(path, targets[path], seconds, None)
+    for path, error in failed:
+        yield Outcome(path, targets[path], 0.0, error)
+
+
+def _inputs(folder: Path, output: Path, kind: Kind) -> list[Path]:
+    if folder.is_file():
+        return [folder]
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    inside = [path for path in sorted(folder.rglob("*")) if output.resolve() not in path.resolve().parents]
+    files = [path for path in inside if path.is_file() and not path.name.startswith(".")]
+    chosen = [path for path in files if path.suffix.lower() in kind.suffixes]
+    if len(chosen) < len(files):
+        logger.info("%s: %d files with other suffixes are skipped", folder, len(files) - len(chosen))
+    if not chosen:
+        raise DataError(f"{folder}: contains no {kind.name} files")
+    return chosen
+
+
+def _targets(files: list[Path], folder: Path, output: Path, ending: str) -> dict[Path, Path]:
+    """The output path of each input, in the same subfolder. Raises UsageError if two inputs have the same output."""
+    targets: dict[Path, Path] = {}
+    taken: dict[Path, Path] = {}
+    for path in files:
+        inside = path.relative_to(folder).parent if folder.is_dir() else Path()
+        target = output / inside / (path.stem + ending)
+        if target in taken:
+            raise UsageError(f"{taken[target]} and {path.name}: both would be written to {target}: rename or move one")
+        targets[path] = taken[target] = target
+    return targets
+
+
+def _select_part(targets: dict[Path, Path], part: int, parts: int) -> dict[Path, Path]:
+    """Every `parts`-th file in order of size, so that all parts are about equal work."""
+    if parts == 1:
+        return targets
+    by_size = sorted(targets, key=lambda path: (-path.stat().st_size, path))
+    return {path: targets[path] for path in by_size[part - 1 :: parts]}
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[Executor]:
+    """A thread pool. If the block raises, running tasks finish and pending ones are canceled."""
+    pool = ThreadPoolExecutor(count)
+    pool.submit(int).result()  # start the first thread now: one that starts during an interrupt would not be joined
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _prefetch(
+    pool: Executor, tasks: Iterable[tuple[Path, Callable]], failed: list[tuple[Path, DataError]]
+) -> Iterator[tuple[Path, Any]]:
+    """Yields the results of `tasks` in order, computing up to _PREFETCH of them in advance. A DataError is added to `failed`."""
+    started: deque[tuple[Path, Future]] = deque()
+    tasks = iter(tasks)
+    while True:
+        started.extend((path, pool.submit(task)) for path, task in itertools.islice(tasks, 1 + _PREFETCH - len(started)))
+        if not started:
+            return
+        path, future = started.popleft()
+        try:
+            result = future.result()
+        except DataError as error:
+            failed.append((path, error))
+        else:
+            yield path, result
+
+
+def _write(target: Path, samples: np.ndarray, rate: int, on_written: Callable[[Path], None] | None) -> float:
+    """Writes a WAV file. Returns its duration in seconds."""
+    audio.write_wav(target, samples, rate)
+    if on_written:
+        on_written(target)
+    return samples.size / rate
+
+
+def _read_mel(path: Path, vocoder: "Vocoder") -> "Utterance":
+    return vocoder.utterance_of_mel(mel_file.read_mel(path, vocoder.config.mel.num_mels))
+
+
+def _read_audio(path: Path, vocoder: "Vocoder") -> "Utterance":
+    samples = audio.read_audio_at(path, vocoder.sampling_rate)
+    try:
+        return vocoder.utterance_of_audio(samples)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
