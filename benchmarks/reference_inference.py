@@ -25,7 +25,7 @@ def main() -> None:
     for flag in ("--input_wavs_dir", "--output_dir", "--checkpoint_file", "--config"):
         parser.add_argument(flag, type=Path, required=True)
     options = parser.parse_args()
-    config = load_config(options.config, unknown_keys="ignore")
+    config = load_config(options.config, purpose="inference")
     generator = peer.generator(config)
     generator.load_state_dict(torch.load(options.checkpoint_file, map_location="cpu", weights_only=True)["generator"])
     generator.eval()

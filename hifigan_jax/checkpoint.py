@@ -129,7 +129,7 @@ def clear_leftovers(run: Path) -> None:
 
 def check_same_model(folder: Path, config: Config) -> None:
     """Raises CheckpointError, naming the keys, if the models or the mel of the checkpoint differ from those of `config`."""
-    stored = load_config(folder / "config.json", unknown_keys="ignore")
+    stored = load_config(folder / "config.json", purpose="inference")
     differing = model_differences(stored, config, discriminators=True)
     if differing:
         difference = ", ".join(differing)

@@ -1,7 +1,9 @@
 """Errors that a user can fix. Each message is one line: what is wrong, where, and how to fix it."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+from typing import Any
 
 
 class HifiganError(Exception):
@@ -43,3 +45,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     originals = {name.lower(): name for name in known}
     close = difflib.get_close_matches(word.lower(), originals, n=1)
     return f"; did you mean {originals[close[0]]!r}?" if close else ""
+
+
+def shortened(value: Any, length: int = 60) -> str:
+    """A value from a file for an error message, in at most `length` characters; its size and nesting cost no time."""
+    return f"{reprlib.repr(value):.{length}}"

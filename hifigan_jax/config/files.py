@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from hifigan_jax.config.flat import COMMON, IGNORED_KEYS, SELECTORS, Config, ConfigError
-from hifigan_jax.errors import UsageError
+from hifigan_jax.config.flat import COMMON, IGNORED_KEYS, SELECTORS, Config, ConfigError, model_keys
+from hifigan_jax.errors import UsageError, shortened
 from hifigan_jax.files import atomic_write
 from hifigan_jax.models.registry import DISCRIMINATORS, GENERATORS
 
 logger = logging.getLogger(__name__)
+
+Purpose = Literal["training", "inference"]
 
 # Input paths in a JSON are relative to the JSON's folder; paths in flags are relative to the working folder.
 INPUT_PATHS = ("input_wavs_dir", "input_mels_dir", "input_training_file", "input_validation_file")
@@ -21,49 +23,64 @@ INPUT_PATHS = ("input_wavs_dir", "input_mels_dir", "input_training_file", "input
 def load_config(
     path: str | Path,
     overrides: Mapping[str, Any] | None = None,
-    unknown_keys: Literal["refuse", "ignore"] = "refuse",
+    purpose: Purpose = "training",
     settings: Mapping[str, Any] | None = None,
 ) -> Config:
     """The configuration in a JSON file, overridden by `overrides` (from flags) and then by `settings` (from --set).
 
-    `unknown_keys="ignore"` is for JSONs of other programs' weights: their unknown training keys have no effect here, and a
-    misspelled required key is reported as missing anyway. Raises UsageError with one line: the file or flag, the key, what is
-    wrong and how to fix it.
+    With `purpose="inference"`, unknown keys and invalid values of keys that only training uses are ignored: the JSON may be
+    another program's. A misspelled required key is reported as missing anyway. Raises UsageError with one line: the file or flag,
+    the key, what is wrong and how to fix it.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise UsageError(f"{path}: not a JSON file: {error}") from None
-    return parse_config(text, path, overrides, unknown_keys, settings)
+    return parse_config(text, path, overrides, purpose, settings)
 
 
 def parse_config(
     text: str,
     path: str | Path,
     overrides: Mapping[str, Any] | None = None,
-    unknown_keys: Literal["refuse", "ignore"] = "refuse",
+    purpose: Purpose = "training",
     settings: Mapping[str, Any] | None = None,
 ) -> Config:
     """`load_config` for a JSON text from the file `path`. Raises UsageError."""
     overrides, settings = dict(overrides or {}), dict(settings or {})
     content = _json_object(text, path)
-    if unknown_keys == "ignore":
-        foreign = content.keys() - known_keys() - set(IGNORED_KEYS)
-        if foreign:
-            logger.info("%s: ignored unknown keys: %s", path, ", ".join(sorted(foreign)))
-        content = {key: value for key, value in content.items() if key not in foreign}
     for key in INPUT_PATHS:
         if isinstance(content.get(key), str):
             content[key] = str(Path(path).resolve().parent / content[key])
     try:
+        if purpose == "inference":
+            return _for_inference(content, overrides | settings, path)
         return Config.from_flat(content | overrides | settings)
     except ConfigError as error:
         first, others = error.problems[0], len(error.problems) - 1
         key = first.key.partition(".")[0]
         where = "--set " if key in settings else "--" if key in overrides else f"{path}: "
         raise UsageError(where + first.text + (f" (and {others} more)" if others else "")) from None
+
+
+def _for_inference(content: Mapping[str, Any], overrides: Mapping[str, Any], path: str | Path) -> Config:
+    """The configuration without what only training uses and is unknown or invalid in `content`. Raises ConfigError."""
+    needed, ignored = model_keys(content | overrides), content.keys() - known_keys() - set(IGNORED_KEYS)
+
+    def without_ignored() -> Config:
+        return Config.from_flat({key: content[key] for key in content.keys() - ignored} | overrides, for_training=False)
+
+    try:
+        config = without_ignored()
+    except ConfigError:
+        ignored |= content.keys() - needed  # all, as a valid key can depend on an invalid one
+        config = without_ignored()
+    if ignored:
+        names = ", ".join(sorted(ignored))
+        logger.info("%s: ignored keys that are unknown or only used in training: %s", path, names)
+    return config
 
 
 def known_keys() -> set[str]:
@@ -93,9 +110,24 @@ def packaged_configs() -> Path:
 
 def _json_object(text: str, path: str | Path) -> dict[str, Any]:
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=_without_duplicates)
+    except _Duplicate as error:
+        raise UsageError(f"{path}: key {shortened(error.args[0])} is given twice: remove one") from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not a JSON file: {error}") from None
     if not isinstance(content, dict):
         raise UsageError(f"{path}: not a configuration: the JSON must be an object {{...}}")
+    return content
+
+
+class _Duplicate(Exception):
+    pass
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in content:
+            raise _Duplicate(key)
+        content[key] = value
     return content

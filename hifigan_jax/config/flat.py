@@ -50,8 +50,8 @@ class Config(pydantic.BaseModel):
     run: Run
 
     @classmethod
-    def from_flat(cls, content: Mapping[str, Any]) -> "Config":
-        """The configuration from a flat mapping. Raises ConfigError."""
+    def from_flat(cls, content: Mapping[str, Any], for_training: bool = True) -> "Config":
+        """The configuration from a flat mapping, `for_training` also checked for conflicts in training. Raises ConfigError."""
         content = {key: value for key, value in content.items() if key not in IGNORED_KEYS}
         family, discriminators = _selected(content)
         sections = {"generator": family, **{f"discriminator {name}": kind for name, kind in discriminators.items()}, **COMMON}
@@ -65,8 +65,9 @@ class Config(pydantic.BaseModel):
             discriminators={name: built[f"discriminator {name}"] for name in discriminators},
             **{name: built[name] for name in COMMON},
         )
-        if problems := [Problem("", text) for text in _cross_section_problems(config)]:
-            raise ConfigError(problems)
+        problems = [*config.generator.mel_problems(config.mel), *(_training_problems(config) if for_training else ())]
+        if problems:
+            raise ConfigError([Problem("", text) for text in problems])
         return config
 
     def flat(self) -> dict[str, Any]:
@@ -81,16 +82,26 @@ class Config(pydantic.BaseModel):
         return json.dumps(self.flat(), indent=4) + "\n"
 
     def replace(self, changes: Mapping[str, Any]) -> "Config":
-        """A copy with the values of some flat keys changed. Raises UsageError."""
+        """A copy with the values of some flat keys changed. Raises UsageError, also for new conflicts in training."""
         try:
-            return self.from_flat(self.flat() | dict(changes))
+            changed = self.from_flat(self.flat() | dict(changes), for_training=False)
         except ConfigError as error:
             raise UsageError(error.problems[0].text) from None
+        known = [*_training_problems(self)]
+        for problem in _training_problems(changed):
+            if problem not in known:
+                raise UsageError(problem)
+        return changed
 
     @property
     def loss_mel(self) -> Mel:
         """The mel of the mel loss and of validation, up to fmax_for_loss."""
         return self.mel.replace(fmax=self.losses.fmax_for_loss)
+
+
+def model_keys(content: Mapping[str, Any]) -> set[str]:
+    """The keys that describe the generator and its mel, for the family in a flat mapping. Raises ConfigError."""
+    return {"generator", *_family(content).model_fields, *Mel.model_fields}
 
 
 def default_of(key: str) -> Any:
@@ -119,11 +130,16 @@ def _model_keys(config: Config, discriminators: bool) -> dict[str, Any]:
     return names | {key: value for section in sections for key, value in section}
 
 
-def _selected(content: Mapping[str, Any]) -> tuple[type[GeneratorConfig], dict[str, type[DiscriminatorConfig]]]:
+def _family(content: Mapping[str, Any]) -> type[GeneratorConfig]:
     name = content.get("generator", "hifigan")
     if not isinstance(name, str) or name not in GENERATORS:
         raise ConfigError([_unknown_name("generator", name, GENERATORS)])
-    names = content.get("discriminators", GENERATORS[name].DEFAULT_DISCRIMINATORS)
+    return GENERATORS[name]
+
+
+def _selected(content: Mapping[str, Any]) -> tuple[type[GeneratorConfig], dict[str, type[DiscriminatorConfig]]]:
+    family = _family(content)
+    names = content.get("discriminators", family.DEFAULT_DISCRIMINATORS)
     if not isinstance(names, list | tuple):
         raise ConfigError([Problem("discriminators", f"discriminators: input should be a list of names, not {names!r:.60}")])
     if not names:
@@ -133,7 +149,7 @@ def _selected(content: Mapping[str, Any]) -> tuple[type[GeneratorConfig], dict[s
             raise ConfigError([_unknown_name(f"discriminators.{i}", one, DISCRIMINATORS)])
         if one in names[:i]:
             raise ConfigError([Problem("discriminators", f"discriminators: {one!r} is listed twice: remove one")])
-    return GENERATORS[name], {one: DISCRIMINATORS[one] for one in names}
+    return family, {one: DISCRIMINATORS[one] for one in names}
 
 
 def _unknown_name(key: str, value: Any, registry: Mapping[str, type[Section]]) -> Problem:
@@ -203,10 +219,9 @@ def _message(error: Mapping[str, Any]) -> str:
     return f"{key}: {message}, not {error['input']!r:.60}"
 
 
-def _cross_section_problems(c: Config) -> Iterator[str]:
-    """Conflicts between sections, one line each."""
+def _training_problems(c: Config) -> Iterator[str]:
+    """Conflicts between sections that only training has, one line each."""
     training = c.optimization
-    yield from c.generator.mel_problems(c.mel)
     yield from c.mel.band_problems("fmax_for_loss", c.losses.fmax_for_loss)
     if training.segment_size % c.mel.hop_size:
         yield f"segment_size {training.segment_size} must be a multiple of hop_size {c.mel.hop_size}"

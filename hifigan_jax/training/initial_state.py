@@ -20,7 +20,7 @@ from hifigan_jax.training.reference import read_reference_state, state_shapes
 from hifigan_jax.training.setup import placed_first_state
 from hifigan_jax.training.state import TrainState, from_parts, to_parts
 from hifigan_jax.trees import shape_difference
-from hifigan_jax.weights.reference_run import discriminator_file, find_pairs
+from hifigan_jax.weights.reference_run import discriminator_file, find_pairs, generator_files
 from hifigan_jax.weights.torch_file import read_torch_file
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class InitialState(NamedTuple):
 
     def _reference_run(self) -> tuple[TrainState, Position] | None:
         pairs = find_pairs(self.folder)
-        if not pairs and any(self.folder.glob("g_*")):
+        if not pairs and generator_files(self.folder):
             logger.warning("%s: no do_* of the same step as its g_*: not resumed, the run starts at step 0", self.folder)
         for pair in pairs:
             try:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hifigan_jax.errors import CheckpointError
+from hifigan_jax.errors import CheckpointError, shortened
 from hifigan_jax.models.discriminators.torch_names import discriminator_state_dicts, discriminator_variables
 from hifigan_jax.models.hifigan.torch_names import generator_params, generator_state_dict
 from hifigan_jax.weights.torch_file import read_torch_file
@@ -20,6 +20,12 @@ from hifigan_jax.weights.torch_writer import write_torch_file
 
 Run = dict[str, Any]
 _BUFFERS = ("weight_u", "weight_v")  # of spectral norm; weight norm has weight_v too, with a weight_g
+
+
+def generator_files(folder: Path) -> list[Path]:
+    """The `g_*` files of steps in a folder, newest first; not copies with another suffix."""
+    found = [path for path in folder.glob("g_*") if re.fullmatch(r"g_\d{8,}", path.name) and path.is_file()]
+    return sorted(found, key=lambda path: int(path.name[2:]), reverse=True)
 
 
 def discriminator_file(generator_file: Path) -> Path | None:
@@ -30,8 +36,7 @@ def discriminator_file(generator_file: Path) -> Path | None:
 
 def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
     """The pairs of (g_*, do_*) files of the same step in a folder, newest first."""
-    pairs = [(path, paired) for path in folder.glob("g_*") if (paired := discriminator_file(path)) is not None]
-    return sorted(pairs, key=lambda pair: int(pair[0].name[2:]), reverse=True)
+    return [(path, paired) for path in generator_files(folder) if (paired := discriminator_file(path)) is not None]
 
 
 def read_run(generator_file: Path, discriminator_file: Path) -> Run:
@@ -95,7 +100,7 @@ def _part(path: Path, content: Any, key: str) -> dict:
 def _whole_number(path: Path, content: dict, key: str) -> int:
     value = content.get(key)
     if isinstance(value, bool) or not isinstance(value, int) or not -1 <= value < 2**31:
-        raise CheckpointError(f"{path}: {key!r} should be a whole number, not {value!r:.40}")
+        raise CheckpointError(f"{path}: {key!r} should be a whole number, not {shortened(value, 40)}")
     return max(value, 0)
 
 

@@ -226,7 +226,7 @@ def test_the_message_for_an_invalid_flag_names_the_flag(write, flags):
         ("[" * 100_000, "not a JSON file"),
         ("[1, 2]", "not a configuration"),
         ("null", "not a configuration"),
-        ("\ufeff{}", "not a JSON file"),
+        ("\ufeff{}", "key 'resblock' is missing"),
     ],
 )
 def test_files_that_are_not_configurations_are_rejected(write, text, words):
@@ -261,16 +261,16 @@ def test_random_values_load_or_are_rejected_in_one_line(tmp_path_factory, change
 
 def test_unknown_keys_of_other_programs_can_be_ignored(write, caplog):
     with caplog.at_level(logging.INFO):
-        config = load_config(write({"foreign": 1, "batch_size": 7}), unknown_keys="ignore")
+        config = load_config(write({"foreign": 1, "batch_size": 7}), purpose="inference")
     assert config.optimization.batch_size == 7
-    assert "ignored unknown keys: foreign" in caplog.text
+    assert "ignored keys that are unknown or only used in training: foreign" in caplog.text
 
 
 def test_ignoring_unknown_keys_hides_no_other_errors(write):
     with pytest.raises(UsageError, match="key 'resblock' is missing"):
-        load_config(write('{"foreign": 1}'), unknown_keys="ignore")
+        load_config(write('{"foreign": 1}'), purpose="inference")
     with pytest.raises(UsageError, match="unknown key 'segment_sise'"):
-        load_config(write({}), {"segment_sise": 1}, unknown_keys="ignore")
+        load_config(write({}), {"segment_sise": 1}, purpose="inference")
 
 
 def test_input_paths_in_a_json_are_relative_to_its_folder(write, tmp_path):

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hifigan_jax.errors import CheckpointError
-from hifigan_jax.weights import torch_file
+from hifigan_jax.weights import safe_pickle
 from hifigan_jax.weights.torch_file import read_torch_file
 
 pytestmark = pytest.mark.smoke
@@ -400,7 +400,6 @@ GADGETS = {
     "copyreg._reconstructor": (Global("builtins", "object"), Global("builtins", "object"), None),
     "types.CodeType": (),
     "numpy.core.multiarray._reconstruct": (Global("numpy", "ndarray"), (0,), b"b"),
-    "numpy._core.multiarray.scalar": (Global("numpy", "dtype"), b"\0"),
     "numpy.load": ("{canary}",),
     "pickle.loads": (b"N.",),
     "torch.load": ("{canary}",),
@@ -412,7 +411,7 @@ GADGETS = {
     "torch.nn.modules.linear.Linear": (1, 1),
     "collections.OrderedDict.fromkeys": ([1],),
     "collections.defaultdict": (Global("builtins", "list"),),
-    "hifigan_jax.weights.torch_file._Tensor": (),
+    "hifigan_jax.weights.safe_pickle.Tensor": (),
 }
 
 
@@ -488,7 +487,7 @@ def test_no_opcode_calls_a_forbidden_function(tmp_path, file_of, refusal, call):
 
 @pytest.mark.parametrize("name", ["_rebuild_tensor_v2", "_rebuild_parameter"])
 def test_a_file_cannot_modify_the_reader(refusal, file_of, name):
-    function = torch_file._ALLOWED["torch._utils", name]
+    function = safe_pickle.ALLOWED["torch._utils", name]
     defaults = getattr(function, "__defaults__", None)
     state = opcodes(({"polluted": 1}, {"__defaults__": (1, 2, 3, 4)}), {}, True)
     try:
@@ -535,6 +534,54 @@ def test_a_small_file_needs_little_memory(tmp_path, bomb):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2e6
+
+
+def nested(depth):
+    """The opcodes of a tuple of twice a tuple, and so on: 3 bytes a level, 2^depth leaves."""
+    return b"K\x01" + b"2\x86" * depth
+
+
+TIME_BOMBS = {
+    "printed": Raw(nested(40) + b"Q"),
+    "hashed_as_a_key": Raw(b"}" + nested(40) + b"Ns"),
+    "hashed_as_keys": Raw(b"}(" + nested(40) + b"N" * 3 + b"u"),
+    "hashed_by_a_constructor": Raw(opcodes(Global("collections", "OrderedDict"), {}, True) + b"](" + nested(40) + b"N\x86e\x85R"),
+    "kept": Raw(nested(40)),
+    "wide": Raw(b"K\x01q\x01" + b"".join(b"(" + b"h%c" % n * 200 + b"tq%c" % (n + 1) for n in range(1, 9))),
+    "printed_as_a_dtype": Raw(opcodes(Global("numpy", "dtype"), {}, True) + nested(40) + b"\x85R"),
+}
+
+
+@pytest.mark.parametrize("bomb", TIME_BOMBS)
+def test_a_small_file_needs_little_time(file_of, refusal, bomb):
+    assert "repeats its objects far too often" in refusal(file_of(TIME_BOMBS[bomb]))
+
+
+@pytest.mark.parametrize("steps", ["lots"])
+def test_a_list_of_many_references_to_one_object_is_read(file_of, read, steps):
+    assert read(file_of(Raw(b"](" + opcodes(steps, {}, True) + b"q\x05" + b"h\x05" * 5000 + b"e"))) == [steps] * 5001
+
+
+def scalar_opcodes(scalar, module="numpy._core"):
+    return Raw(pickle.dumps(scalar, protocol=2)[2:-1].replace(b"numpy._core", module.encode()))
+
+
+@pytest.mark.parametrize("module", ["numpy._core", "numpy.core"])
+@pytest.mark.parametrize("scalar", [np.float64(0.1), np.float32(0.5), np.int64(-3), np.uint8(200), np.bool_(True)], ids=repr)
+def test_a_numpy_scalar_is_read_as_a_number(file_of, read, scalar, module):
+    value = read(file_of({"loss": scalar_opcodes(scalar, module)}))["loss"]
+    assert value == scalar
+    assert type(value) in (bool, int, float)
+
+
+@pytest.mark.parametrize("scalar", [np.str_("a"), np.datetime64(1, "s"), np.complex64(1)], ids=repr)
+def test_other_numpy_scalars_are_refused(file_of, refusal, scalar):
+    assert "a numpy scalar of dtype" in refusal(file_of({"loss": scalar_opcodes(scalar)}))
+
+
+def test_a_big_endian_numpy_scalar_is_refused(file_of, refusal):
+    swapped = Raw(scalar_opcodes(np.float64(1)).replace(b"X\x01\x00\x00\x00<", b"X\x01\x00\x00\x00>"))
+    assert "big-endian" in refusal(file_of({"loss": swapped}))
 
 
 # --- files of torch itself ------------------------------------------------------------------------------------------------------

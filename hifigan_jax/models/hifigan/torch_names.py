@@ -18,10 +18,21 @@ def generator_params(state_dict: Any) -> dict[str, Any]:
 
     Raises CheckpointError for anything that is not a HiFi-GAN generator.
     """
-    state_dict = checked(state_dict)
-    if "conv_pre.bias" not in state_dict or "conv_post.bias" not in state_dict:
+    state_dict = _of_speecht5(checked(state_dict))
+    if not {"conv_pre", "conv_post"} <= {name.partition(".")[0] for name in state_dict}:
         raise CheckpointError("not a HiFi-GAN generator: the state_dict has no conv_pre and conv_post")
-    return params_of(state_dict, path_of)
+    # The last convolution of several descendants (VITS, BigVGAN v2) has no bias.
+    return params_of({"conv_post.bias": np.zeros(1, np.float32), **state_dict}, path_of)
+
+
+def _of_speecht5(state_dict: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A state_dict of transformers' SpeechT5HifiGan under the reference's names; any other is returned unchanged."""
+    if not {"mean", "scale"} <= state_dict.keys():
+        return state_dict
+    # The scaled mel is padded with zeros, so that folding the scale into the first convolution would change the edges.
+    if np.any(state_dict["mean"] != 0) or np.any(state_dict["scale"] != 1):
+        raise CheckpointError("the generator normalizes its mel with its tensors mean and scale, which is not supported")
+    return {re.sub(r"^upsampler\.", "ups.", name): tensor for name, tensor in state_dict.items() if name not in ("mean", "scale")}
 
 
 def generator_state_dict(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
