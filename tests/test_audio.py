@@ -249,3 +249,38 @@ def test_a_resampled_sine_is_the_same_sine(rate, target):
 def test_resampling_removes_frequencies_above_half_the_new_rate():
     high = np.sin(2 * np.pi * 9000 * np.arange(44100) / 44100).astype(np.float32)
     assert np.abs(audio.resample(high, 44100, 16000)[2000:-2000]).max() < 1e-4
+
+
+def test_a_result_that_would_not_fit_into_memory_is_refused(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(5_000_000, np.int16), 1000)
+    with pytest.raises(DataError, match="too long to resample from 1000 to 1000000 Hz"):
+        audio.read_audio_at(tmp_path / "a.wav", 1_000_000)
+
+
+# --- arrays ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.array([-32768, 0, 16384], np.int16), [-1, 0, 0.5]),
+        (np.array([-(2**31), 0, 2**30], np.int32), [-1, 0, 0.5]),
+        (np.array([-128, 0, 64], np.int8), [-1, 0, 0.5]),
+        (np.array([0, 128, 192], np.uint8), [-1, 0, 0.5]),
+        (np.array([-1, 0.25, 1.5]), [-1, 0.25, 1.5]),
+        (np.array([-1, 0.25], np.float16), [-1, 0.25]),
+        (np.zeros((2, 0), np.float32), np.zeros((2, 0))),
+    ],
+)
+def test_arrays_are_scaled_by_the_range_of_their_dtype(values, expected):
+    samples = audio.as_samples(values)
+    assert samples.dtype == np.float32
+    np.testing.assert_array_equal(samples, np.float32(expected))
+
+
+@pytest.mark.parametrize(
+    "values", [[True], [1j], ["a"], [np.nan], [np.inf], [32767.0], [-9.0], np.array([1], np.uint16)], ids=repr
+)
+def test_arrays_that_are_not_audio_are_refused(values):
+    with pytest.raises(DataError, match="audio"):
+        audio.as_samples(np.asarray(values))

@@ -17,7 +17,8 @@ PACKAGE = pathlib.Path(hifigan_jax.__file__).parent
 # From the lowest to the highest. A module belongs to the first layer with a matching pattern.
 LAYERS = {
     "values": [
-        *("errors", "faults", "conventions", "files", "audio", "losses", "machine", "platforms", "runtime", "trees"),
+        *("errors", "faults", "conventions", "files", "audio", "wav_header", "losses", "machine"),
+        *("platforms", "runtime", "trees"),
         *("config", "config.sections", "models", "models.convolution*"),
     ],
     "parts": ["mel", "mel_file", "recordings", "data", "config.*", "models.*", "weights", "weights.*"],
@@ -31,7 +32,19 @@ LAYERS = {
     "evaluation": ["evaluation", "evaluation.*"],
     "programs": ["", "cli", "cli.*"],
 }
-WITHOUT_JAX = ["errors", "faults", "conventions", "files", "audio", "losses", "machine", "platforms", "recordings", "data"]
+WITHOUT_JAX = [
+    "errors",
+    "faults",
+    "conventions",
+    "files",
+    "audio",
+    "wav_header",
+    "losses",
+    "machine",
+    "platforms",
+    "recordings",
+    "data",
+]
 WITHOUT_JAX += ["mel_file", "config", "config.*", "models.registry", "models.family", "models.*config", "models.*torch_names"]
 WITHOUT_JAX += ["synthesis", "synthesis.folder", "weights.*", "evaluation", "evaluation.*", "training.validation_metrics"]
 

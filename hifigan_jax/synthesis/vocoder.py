@@ -16,6 +16,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
+from hifigan_jax.audio import as_samples
 from hifigan_jax.config import Config, Mel
 from hifigan_jax.errors import DataError, UsageError
 from hifigan_jax.loading import load_generator
@@ -108,10 +109,11 @@ class Vocoder:
     def mel(self, audio: ArrayLike) -> np.ndarray:
         """Log-mel (M, F) of audio (T,), or (B, M, F) of (B, T); F = T // hop_size.
 
-        Raises DataError if the audio is too short to pad by reflection (384 samples or fewer in the reference's configurations).
+        Audio is floating-point in [-1, 1], or integer samples as in audio files. Raises DataError for other numbers, and if it is
+        too short to pad by reflection (384 samples or fewer in the reference's configurations).
         """
-        audio = _as_numpy(audio).astype(np.float32)
-        if audio.ndim == 2:
+        audio = as_samples(_as_numpy(audio))
+        if audio.ndim == 2 and len(audio):
             return np.stack([self.mel(row) for row in audio])
         self.utterance_of_audio(audio)  # checks it
         return self._log_mel(audio).T
@@ -124,7 +126,7 @@ class Vocoder:
         mel = _as_numpy(mel)
         if mel.ndim == 2:
             return self.decode(mel[None])[0]
-        if mel.ndim != 3:
+        if mel.ndim != 3 or not len(mel):
             bins = self.settings.num_mels
             raise DataError(f"a mel of shape {mel.shape}: expected ({bins}, F) or (B, {bins}, F)")
         utterances = ((i, self.utterance_of_mel(row.T)) for i, row in enumerate(mel))
@@ -201,7 +203,7 @@ class Vocoder:
         audio, shortest = _as_numpy(audio), max(self.settings.padding, self.hop_size - 1)
         if audio.ndim != 1 or audio.size <= shortest:
             raise DataError(f"audio of shape {audio.shape}: expected one channel with more than {shortest} samples")
-        audio = audio.astype(np.float32)
+        audio = as_samples(audio)
         if audio.size // self.hop_size < self._generator.shortest:
             return self.utterance_of_mel(self._log_mel(audio))
         return AudioUtterance(reflect_pad(audio, self.settings), audio.size // self.hop_size)

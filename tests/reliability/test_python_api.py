@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from inputs import second
-from programs import NOT_RAISED, HifiganError
+from programs import HifiganError
 
 from hifigan_jax import Vocoder
 
@@ -23,11 +23,10 @@ SPEECH = {
     "uint8": lambda s: ((s >> 8) + 128).astype(np.uint8),
     "float32_times_32768": lambda s: s.astype(np.float32),
 }
-UNSCALED = pytest.mark.xfail(strict=True, raises=AssertionError, reason="all numbers are taken for samples in [-1, 1]")
 TODAY = ("float32", "float64", "reversed_view")
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in TODAY else [UNSCALED]) for name in SPEECH])
+@pytest.mark.parametrize("name", SPEECH)
 def test_speech_at_any_scale_is_scaled_or_refused(name, vocoder, right):
     try:
         mel = vocoder.mel(SPEECH[name](second()))
@@ -45,7 +44,6 @@ def test_very_quiet_speech_keeps_its_level(vocoder, right):
     assert mel.max() < right.max() - 9
 
 
-@pytest.mark.xfail(strict=True, raises=NOT_RAISED, reason="all numbers are taken for samples in [-1, 1]")
 @pytest.mark.parametrize(
     "audio",
     [second() > 0, np.where(np.arange(9000) == 9, np.nan, 0), np.where(np.arange(9000) == 9, np.inf, 0)],
@@ -56,7 +54,6 @@ def test_invalid_audio_is_refused(audio, vocoder):
         vocoder.mel(audio)
 
 
-@pytest.mark.xfail(strict=True, raises=np.exceptions.ComplexWarning, reason="numpy drops the imaginary part with a warning")
 def test_complex_audio_is_refused(vocoder):
     with pytest.raises(HifiganError):
         vocoder.mel(second().astype(complex) / 32768)
@@ -77,9 +74,7 @@ def test_audio_that_is_too_short_is_refused(audio, vocoder):
         np.zeros((80, 0)),
         np.zeros((9, 80)),
         np.zeros(80),
-        pytest.param(
-            np.zeros((0, 80, 9)), marks=pytest.mark.xfail(strict=True, raises=ValueError, reason="numpy's error is raised")
-        ),
+        np.zeros((0, 80, 9)),
     ],
     ids=["complex", "nan", "integers", "no_frames", "transposed", "one_frame_flat", "empty_batch"],
 )
