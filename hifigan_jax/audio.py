@@ -122,7 +122,7 @@ def write_wav(path: str | Path, audio: np.ndarray, sampling_rate: int) -> None:
     samples = np.clip(audio * np.float32(32768), -32768, 32767).astype(np.int16)
     with atomic_write(path) as temporary:
         try:
-            soundfile.write(temporary, samples, sampling_rate, format="WAV", subtype="PCM_16")
+            soundfile.write(os.fsencode(temporary), samples, sampling_rate, format="WAV", subtype="PCM_16")
         except soundfile.SoundFileError as error:
             raise DiskError(f"{path}: cannot be written: {error}") from None
 
@@ -156,7 +156,7 @@ def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
 
 @contextmanager
 def _sound_file(path: str) -> Iterator[soundfile.SoundFile]:
-    with soundfile.SoundFile(path) as file:
+    with soundfile.SoundFile(os.fsencode(path)) as file:  # the name may not be UTF-8
         position = unset_size_position(path) if file.frames == 0 and file.format == "WAV" else None
         if position is None:
             yield file

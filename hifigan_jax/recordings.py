@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hifigan_jax import audio, mel_file
-from hifigan_jax.config import Config, Data, Mel
-from hifigan_jax.errors import DataError, UsageError
+from hifigan_jax.config import Config, Mel
+from hifigan_jax.errors import DataError
+from hifigan_jax.file_lists import hold_out, list_recordings
 from hifigan_jax.files import atomic_write
 
 logger = logging.getLogger(__name__)
-
-DEFAULT_FOLDER = Data.model_fields["input_wavs_dir"].default
 
 
 class Recording(NamedTuple):
@@ -51,7 +50,7 @@ def load_corpus(config: Config, index_path: Path) -> Corpus:
     batch is left, and for a mel that does not match its recording.
     """
     training, validation = list_recordings(config.data)
-    entries, failed = _inspect_all(sorted({*training, *validation}), index_path, _inspect, len(audio.AudioInfo._fields))
+    entries, failed = _inspect_all(sorted({*training, *(validation or ())}), index_path, _inspect, len(audio.AudioInfo._fields))
     infos = {path: audio.AudioInfo(*entry) for path, entry in entries.items()}
     for error in failed[:10]:
         logger.warning("left out: %s", error)
@@ -65,6 +64,8 @@ def load_corpus(config: Config, index_path: Path) -> Corpus:
                 " resample the recordings or set sampling_rate"
             )
     shortest = max(mel.padding + 1, mel.hop_size)  # for validation: the reflection padding of the mel needs as many samples
+    if validation is None:
+        training, validation = hold_out(training, {path for path, info in infos.items() if info.samples >= shortest})
     corpus = Corpus(_recordings(training, infos, mel.hop_size), _recordings(validation, infos, shortest))
     if not corpus.training or not corpus.validation:
         raise DataError(f"{config.data.input_wavs_dir}: too few usable recordings: training and validation need one each")
@@ -75,71 +76,6 @@ def load_corpus(config: Config, index_path: Path) -> Corpus:
     if not config.data.fine_tuning:
         return corpus
     return _with_mels(corpus, config.data.input_mels_dir, mel, index_path.with_name("mels.json"))
-
-
-def list_recordings(data: Data) -> tuple[list[str], list[str]]:
-    """The paths of the training recordings and of the validation recordings.
-
-    Each is read from a list file (the reference's `name|text`, or paths), a folder, or input_wavs_dir. Without a list, LJSpeech's
-    own lists are used if their recordings are in input_wavs_dir. Without a validation list, one recording in twenty (evenly
-    spread, 150 at most) is held out.
-    """
-    training = _listed(data.input_training_file, "LJSpeech-1.1/training.txt", data.input_wavs_dir)
-    validation = _listed(data.input_validation_file, "LJSpeech-1.1/validation.txt", data.input_wavs_dir)
-    if training is None:
-        training = audio_files(Path(data.input_wavs_dir))
-        if not training:
-            raise DataError(f"{data.input_wavs_dir}: no recordings found (--input_wavs_dir)")
-        held_out = {os.path.abspath(path) for path in validation or ()}
-        training = [path for path in training if os.path.abspath(path) not in held_out]
-    if validation is None:
-        if len(training) < 2:
-            raise DataError(f"{data.input_wavs_dir}: a single recording cannot be used for training and validation: add another")
-        count = min(max(len(training) // 20, 1), 150)
-        held_out = {i * len(training) // count for i in range(count)}
-        validation = [training[i] for i in sorted(held_out)]
-        training = [path for i, path in enumerate(training) if i not in held_out]
-        logger.info("%d of %d recordings are held out for validation", count, count + len(training))
-    return training, validation
-
-
-def audio_files(folder: Path) -> list[str]:
-    """All recordings below a folder, sorted, without hidden files and folders."""
-    found = []
-    for root, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            os.path.join(root, name) for name in names if Path(name).suffix.lower() in audio.SUFFIXES and not name.startswith(".")
-        ]
-    return sorted(found)
-
-
-def _listed(path: str | None, default: str, folder: str) -> list[str] | None:
-    if path is None:
-        if not os.path.isfile(default):
-            return None
-        paths = _listed(default, default, folder)
-        return paths if os.path.isfile(paths[0]) or os.path.normpath(folder) == os.path.normpath(DEFAULT_FOLDER) else None
-    if os.path.isdir(path):
-        return audio_files(Path(path))
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"{path}: file list cannot be read: {reason}") from None
-    names = [line.split("|")[0].strip() for line in lines]
-    paths = [_locate(name, Path(folder)) for name in names if name]
-    if not paths:
-        raise DataError(f"{path}: the file list names no recording")
-    return paths
-
-
-def _locate(name: str, folder: Path) -> str:
-    path = folder / name  # an absolute name ignores the folder
-    if path.suffix.lower() in audio.SUFFIXES:
-        return str(path)
-    flac = path.with_name(path.name + ".flac")
-    return str(flac if flac.is_file() else path.with_name(path.name + ".wav"))
 
 
 def _recordings(paths: Sequence[str], infos: dict[str, audio.AudioInfo], shortest: int) -> tuple[Recording, ...]:

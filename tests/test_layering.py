@@ -17,11 +17,11 @@ PACKAGE = pathlib.Path(hifigan_jax.__file__).parent
 # From the lowest to the highest. A module belongs to the first layer with a matching pattern.
 LAYERS = {
     "values": [
-        *("errors", "faults", "conventions", "files", "audio", "wav_header", "losses", "machine"),
+        *("errors", "faults", "conventions", "files", "folders", "audio", "wav_header", "losses", "machine"),
         *("platforms", "runtime", "trees"),
         *("config", "config.sections", "models", "models.convolution*"),
     ],
-    "parts": ["mel", "mel_file", "recordings", "data", "config.*", "models.*", "weights", "weights.*"],
+    "parts": ["mel", "mel_file", "file_lists", "recordings", "data", "config.*", "models.*", "weights", "weights.*"],
     "assembly": [
         *("checkpoint", "loading", "generator_file", "flops"),
         # Metrics are below training, which may measure them in validation.
@@ -37,6 +37,8 @@ WITHOUT_JAX = [
     "faults",
     "conventions",
     "files",
+    "folders",
+    "file_lists",
     "audio",
     "wav_header",
     "losses",

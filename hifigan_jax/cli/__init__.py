@@ -3,6 +3,7 @@
 import argparse
 import faulthandler
 import importlib
+import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -42,6 +43,8 @@ def run(command: str, arguments: Sequence[str] | None = None, name: str | None =
     """Runs one command and returns its exit code; a HifiganError is printed as one line on stderr."""
     _use_signal_stack()
     _log_to_stderr()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for file names that its encoding lacks
     module = importlib.import_module(f"hifigan_jax.cli.{command}")
     options = module.parser(name).parse_args(arguments)
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from hifigan_jax import runtime
 from hifigan_jax.cli.options import add_compile_cache, add_compute_dtype
 from hifigan_jax.errors import DataError
-from hifigan_jax.synthesis.folder import MELS, RECORDINGS, output_paths, synthesize_files
+from hifigan_jax.synthesis.folder import MELS, RECORDINGS, output_paths, size_of, synthesize_files
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def main(options: argparse.Namespace) -> int:
     targets = output_paths(source, output, kind, *options.shard)
     start = time.perf_counter()
 
-    long_work = sum(path.stat().st_size for path in targets) > _SHORT_WORK
+    long_work = sum(map(size_of, targets)) > _SHORT_WORK
     runtime.prepare(options.compile_cache, onednn=long_work or options.compute_dtype != "float32")
     from hifigan_jax.synthesis import Vocoder  # imports jax
 

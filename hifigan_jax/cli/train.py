@@ -33,6 +33,8 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
         f"validation {lists} (default: LJSpeech's list, else held out)",
         metavar="FILE",
     )
+    outside = "read listed files outside --input_wavs_dir"
+    add("allow_outside", outside, nargs="?", const=True, type=_boolean, metavar="True|False")
     add("input_mels_dir", "folder of the mels for --fine_tuning, named like the recordings", metavar="DIR")
     add("checkpoint_path", "folder of the run: checkpoints, config.json, metrics.jsonl, TensorBoard logs", metavar="DIR")
     add("training_epochs", "stop after this many epochs", type=int, metavar="N")

@@ -167,6 +167,7 @@ class Data(Section):
     input_training_file: str | None = None  # None: LJSpeech-1.1/training.txt if it lists input_wavs_dir, else that folder
     input_validation_file: str | None = None  # None: likewise, else held out from training
     input_mels_dir: str = "ft_dataset"
+    allow_outside: Switch = False  # whether lists may name files outside input_wavs_dir
     fine_tuning: Switch = False
     num_workers: Index = 4  # threads that prefetch
 

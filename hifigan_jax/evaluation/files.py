@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from hifigan_jax import recordings
+from hifigan_jax import file_lists
 from hifigan_jax.audio import read_audio
 from hifigan_jax.errors import DataError
 
@@ -121,7 +121,7 @@ def _named(folder: str | Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
     named: dict[str, Path] = {}
-    for path in map(Path, recordings.audio_files(folder)):
+    for path in map(Path, file_lists.audio_files(folder)):
         named.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
     return named
 

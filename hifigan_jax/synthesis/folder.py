@@ -5,6 +5,7 @@ Nothing here imports jax, so that a program can check its arguments, and choose 
 
 import itertools
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -17,6 +18,7 @@ import numpy as np
 
 from hifigan_jax import audio, mel_file
 from hifigan_jax.errors import DataError, UsageError
+from hifigan_jax.folders import files_below
 
 if TYPE_CHECKING:
     from hifigan_jax.synthesis.utterances import Utterance
@@ -54,7 +56,7 @@ class Outcome(NamedTuple):
 def output_paths(source: Path, output: Path, kind: Kind, part: int = 1, parts: int = 1) -> dict[Path, Path]:
     """Where in the folder `output` the audio of each input is written: `source` itself, or the files of this kind in the folder.
 
-    Subfolders are preserved; files in `output` are left out. With `parts`, only the `part`-th of equal parts, counted from 1.
+    Subfolders are preserved; output of earlier runs is left out. With `parts`, only the `part`-th of equal parts, counted from 1.
     Raises DataError if there is no input, and UsageError if two inputs have the same output.
     """
     return _select_part(_targets(_inputs(source, output, kind), source, output, kind.ending), part, parts)
@@ -85,14 +87,23 @@ def _inputs(folder: Path, output: Path, kind: Kind) -> list[Path]:
         return [folder]
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    inside = [path for path in sorted(folder.rglob("*")) if output.resolve() not in path.resolve().parents]
-    files = [path for path in inside if path.is_file() and not path.name.startswith(".")]
-    chosen = [path for path in files if path.suffix.lower() in kind.suffixes]
-    if len(chosen) < len(files):
-        logger.info("%s: %d files with other suffixes are skipped", folder, len(files) - len(chosen))
+    below = os.path.realpath(output).startswith(os.path.join(os.path.realpath(folder), ""))
+    found, others = files_below(folder, kind.suffixes, output if below else None)
+    if others:
+        logger.info("%s: %d files with other suffixes are skipped", folder, others)
+    chosen = _without_earlier_output([Path(path) for path in found], folder, output, kind.ending)
     if not chosen:
         raise DataError(f"{folder}: contains no {kind.name} files")
     return chosen
+
+
+def _without_earlier_output(files: list[Path], folder: Path, output: Path, ending: str) -> list[Path]:
+    """Without the files that are themselves where the audio of another file is written."""
+    written = {os.path.realpath(target) for target in _targets(files, folder, output, ending).values()}
+    kept = [path for path in files if os.path.realpath(path) not in written]
+    if len(kept) < len(files):
+        logger.info("%s: %d files are the output of others and are skipped", folder, len(files) - len(kept))
+    return kept
 
 
 def _targets(files: list[Path], folder: Path, output: Path, ending: str) -> dict[Path, Path]:
@@ -112,8 +123,16 @@ def _select_part(targets: dict[Path, Path], part: int, parts: int) -> dict[Path,
     """Every `parts`-th file in order of size, so that all parts are about equal work."""
     if parts == 1:
         return targets
-    by_size = sorted(targets, key=lambda path: (-path.stat().st_size, path))
+    by_size = sorted(targets, key=lambda path: (-size_of(path), path))
     return {path: targets[path] for path in by_size[part - 1 :: parts]}
+
+
+def size_of(path: Path) -> int:
+    """The size of a file in bytes, 0 if it cannot be determined: reading it then fails with the reason."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 @contextmanager
