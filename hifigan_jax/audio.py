@@ -67,6 +67,21 @@ def inspect_audio(path: str | Path) -> AudioInfo:
         return AudioInfo(file.frames, file.samplerate, max(block.peak for block in blocks))
 
 
+def length_and_rate(path: str | Path) -> tuple[int, int]:
+    """Samples per channel and sampling rate in Hz, as the header states them. Raises DataError."""
+    with _opened(path) as file:
+        return file.frames, file.samplerate
+
+
+def wav_length(path: str | Path) -> tuple[int, int]:
+    """Samples and rate of a file that `write_wav` has written. Raises DataError for any other, also if it is incomplete."""
+    with _opened(path) as file:
+        written = (file.format, file.subtype, file.channels) == ("WAV", "PCM_16", 1)
+        if not written or os.path.getsize(path) < 44 + 2 * file.frames or _TRUNCATED.search(file.extra_info):
+            raise DataError(f"{path}: not a complete 16-bit WAV file with one channel")
+        return file.frames, file.samplerate
+
+
 def is_seekable(path: str | Path) -> bool:
     """Whether partial reads of this file are exact (not in MP3, Opus and GSM)."""
     with _opened(path) as file:
@@ -97,6 +112,11 @@ def resample(audio: np.ndarray, rate: int, target_rate: int) -> np.ndarray:
     import soxr
 
     return soxr.resample(audio, rate, target_rate, quality="VHQ").astype(np.float32)
+
+
+def resampled_length(samples: int, rate: int, target_rate: int) -> int:
+    """The number of samples that `resample` returns."""
+    return samples if rate == target_rate else round(samples * target_rate / rate)
 
 
 def read_audio_at(path: str | Path, sampling_rate: int) -> np.ndarray:

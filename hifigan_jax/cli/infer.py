@@ -1,15 +1,19 @@
 """`infer.py`: synthesizes a folder of recordings or mels."""
 
 import argparse
+import json
 import logging
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from hifigan_jax import runtime
 from hifigan_jax.cli.options import add_compile_cache, add_compute_dtype
 from hifigan_jax.errors import DataError
-from hifigan_jax.synthesis.folder import MELS, RECORDINGS, output_paths, size_of, synthesize_files
+from hifigan_jax.files import atomic_write
+from hifigan_jax.synthesis.existing import complete_outputs
+from hifigan_jax.synthesis.folder import MELS, RECORDINGS, Outcome, output_paths, size_of, synthesize_files
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +45,10 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
     result.add_argument(
         "--shard", type=_shard, default=(1, 1), metavar="I/N", help="process only part I of N, to split a folder over processes"
     )
+    about = "skip inputs whose output is there with the right length and rate, to continue an interrupted synthesis"
+    result.add_argument("--skip_existing", action="store_true", help=about)
+    about = "write what became of each input, and why, as one JSON object per line"
+    result.add_argument("--report", type=Path, metavar="FILE", help=about)
     add_compute_dtype(result, "float32")
     add_compile_cache(result)
     return result
@@ -60,22 +68,35 @@ def main(options: argparse.Namespace) -> int:
     compilations = runtime.Compilations()
     vocoder = Vocoder.from_pretrained(options.checkpoint_file, options.config, options.compute_dtype)
     loaded = time.perf_counter()
-    outcomes = list(synthesize_files(vocoder, targets, kind, on_written=partial(print, flush=True)))
-    ended = time.perf_counter()
-    seconds, errors = sum(outcome.seconds for outcome in outcomes), [outcome.error for outcome in outcomes if outcome.error]
-    logger.info(
-        "%d files, %.1f s of audio in %.1f s: %.1f x real time, %d compilations; loading %s took %.1f s",
-        len(targets) - len(errors),
-        seconds,
-        ended - loaded,
-        seconds / (ended - loaded),
-        compilations.count,
-        options.checkpoint_file,
-        loaded - start,
-    )
-    for error in errors:
-        logger.error("%s", error)
-    return DataError.exit_code if errors else 0
+    skipped = complete_outputs(targets, kind, vocoder.settings) if options.skip_existing else set()
+    outcomes = [Outcome(path, targets[path], 0.0, skipped=True) for path in targets if path in skipped]
+    missing = {path: target for path, target in targets.items() if path not in skipped}
+    try:
+        outcomes.extend(synthesize_files(vocoder, missing, kind, on_written=partial(print, flush=True)))
+    finally:
+        if options.report:
+            _write_report(options.report, outcomes)
+    loading = f"loading {options.checkpoint_file} took {loaded - start:.1f} s"
+    _log_summary(outcomes, time.perf_counter() - loaded, f"{compilations.count} compilations; {loading}")
+    return DataError.exit_code if any(outcome.error for outcome in outcomes) else 0
+
+
+def _log_summary(outcomes: Sequence[Outcome], elapsed: float, details: str) -> None:
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    written = sum(not outcome.error and not outcome.skipped for outcome in outcomes)
+    skipped = sum(outcome.skipped for outcome in outcomes)
+    speed = f"{seconds:.1f} s of audio in {elapsed:.1f} s: {seconds / elapsed:.1f} x real time"
+    logger.info("%d files, %s, %s%s", written, speed, details, f"; {skipped} files were there" if skipped else "")
+    for outcome in outcomes:
+        if outcome.error:
+            logger.error("%s", outcome.error)
+
+
+def _write_report(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """Writes the outcomes so far as JSON Lines. Raises DiskError."""
+    with atomic_write(path) as temporary:
+        lines = (json.dumps(outcome.as_json()) for outcome in outcomes)
+        Path(temporary).write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -50,7 +50,15 @@ class Outcome(NamedTuple):
     path: Path
     target: Path
     seconds: float
-    error: DataError | None
+    error: DataError | None = None
+    skipped: bool = False  # `target` was there
+
+    def as_json(self) -> dict[str, Any]:
+        """A flat object for a report."""
+        outcome = "failed" if self.error else "skipped" if self.skipped else "written"
+        reason = str(self.error) if self.error else None
+        names = {"input": str(self.path), "output": None if self.error else str(self.target)}
+        return names | {"outcome": outcome, "seconds": self.seconds, "reason": reason}
 
 
 def output_paths(source: Path, output: Path, kind: Kind, part: int = 1, parts: int = 1) -> dict[Path, Path]:
@@ -77,7 +85,7 @@ def synthesize_files(
         write = partial(_write, rate=vocoder.sampling_rate, on_written=on_written)
         writes = ((path, partial(write, targets[path], samples)) for path, samples in vocoder.synthesize(utterances))
         for path, seconds in _prefetch(writer, writes, failed):
-            yield Outcome(path, targets[path], seconds, None)
+            yield Outcome(path, targets[path], seconds)
     for path, error in failed:
         yield Outcome(path, targets[path], 0.0, error)
 
