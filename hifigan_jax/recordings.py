@@ -14,6 +14,7 @@ from hifigan_jax.config import Config, Mel
 from hifigan_jax.errors import DataError
 from hifigan_jax.file_lists import hold_out, list_recordings
 from hifigan_jax.files import atomic_write
+from hifigan_jax.mel_conversion import Conversion, conversion
 
 logger = logging.getLogger(__name__)
 
@@ -21,15 +22,14 @@ logger = logging.getLogger(__name__)
 class Recording(NamedTuple):
     """One audio file with its length in samples and its peak, the largest |sample|.
 
-    When fine-tuning, also the path of its mel. `centered` mels are framed as in Tacotron 2: frame i is centered on sample
-    i x hop_size instead of (i + 1/2) x hop_size, and there is one frame more.
+    When fine-tuning, also the path of its mel and the mel's conversion to what the generator takes.
     """
 
     path: str
     samples: int
     peak: float
     mel_path: str | None = None
-    centered: bool = False
+    conversion: Conversion | None = None
 
 
 class Corpus(NamedTuple):
@@ -63,7 +63,7 @@ def load_corpus(config: Config, index_path: Path) -> Corpus:
                 f"{path}: {info.sampling_rate} Hz, but the configuration specifies {mel.sampling_rate} Hz:"
                 " resample the recordings or set sampling_rate"
             )
-    shortest = max(mel.padding + 1, mel.hop_size)  # for validation: the reflection padding of the mel needs as many samples
+    shortest = max(mel.shortest, mel.hop_size)  # for validation: the padding of the mel needs as many samples
     if validation is None:
         training, validation = hold_out(training, {path for path, info in infos.items() if info.samples >= shortest})
     corpus = Corpus(_recordings(training, infos, mel.hop_size), _recordings(validation, infos, shortest))
@@ -75,7 +75,7 @@ def load_corpus(config: Config, index_path: Path) -> Corpus:
         )
     if not config.data.fine_tuning:
         return corpus
-    return _with_mels(corpus, config.data.input_mels_dir, mel, index_path.with_name("mels.json"))
+    return _with_mels(corpus, config.data, mel, index_path.with_name("mels.json"))
 
 
 def _recordings(paths: Sequence[str], infos: dict[str, audio.AudioInfo], shortest: int) -> tuple[Recording, ...]:
@@ -91,25 +91,30 @@ def _recordings(paths: Sequence[str], infos: dict[str, audio.AudioInfo], shortes
     return tuple(recordings)
 
 
-def _with_mels(corpus: Corpus, folder: str, mel: Mel, index_path: Path) -> Corpus:
+def _with_mels(corpus: Corpus, data: Data, mel: Mel, index_path: Path) -> Corpus:
     """Adds to each recording its mel, `<stem>.npy` in input_mels_dir; logs all mels that do not match before raising DataError.
 
-    A mel has one frame per hop_size samples. If every mel has one frame more, all are taken as framed like Tacotron 2's.
+    The convention defines how many frames a mel has. Without input_mels_convention, if every mel has one frame more than
+    expected, all are taken as centered, like Tacotron 2's.
     """
+    folder, used = data.input_mels_dir, conversion(mel, data.input_mels_convention, data.input_mels_statistics)
     recordings = {recording.path: recording for recording in (*corpus.training, *corpus.validation)}
     mels = {path: os.path.join(folder, Path(path).stem + ".npy") for path in recordings}
-    known, problems = _inspect_all(sorted(set(mels.values())), index_path, functools.partial(_inspect_mel, mel.num_mels), 1)
-    expected = {path: recording.samples // mel.hop_size for path, recording in recordings.items() if mels[path] in known}
-    centered = bool(expected) and all(known[mels[path]][0] == frames + 1 for path, frames in expected.items())
-    if centered:
+    inspect = functools.partial(_inspect_mel, mel.num_mels, used.source.frames_first)
+    known, problems = _inspect_all(sorted(set(mels.values())), index_path, inspect, 1)
+    expected = {path: used.source.frames(recording.samples) for path, recording in recordings.items() if mels[path] in known}
+    one_more = bool(expected) and all(known[mels[path]][0] == frames + 1 for path, frames in expected.items())
+    if one_more and data.input_mels_convention is None and not used.source.centered:
+        used = used._replace(source=used.source._replace(centered=True))
+        expected = {path: frames + 1 for path, frames in expected.items()}
         logger.info(
             "%s: every mel has one frame more than its recording: frame i is taken as centered on sample i x hop_size, as in"
             " Tacotron 2; frame 0 is dropped and the audio starts %d samples later",
-            *(folder, mel.hop_size - mel.hop_size // 2),
+            *(folder, used.first()[1]),
         )
     for path, frames in expected.items():
         found = known[mels[path]][0]
-        if found != frames + centered:
+        if found != frames:
             problems.append(
                 DataError(f"{mels[path]}: {found} frames, but {path} has {frames}: compute it with hop_size {mel.hop_size}")
             )
@@ -121,7 +126,7 @@ def _with_mels(corpus: Corpus, folder: str, mel: Mel, index_path: Path) -> Corpu
         raise error
 
     def paired(recording: Recording) -> Recording:
-        return recording._replace(mel_path=mels[recording.path], centered=centered)
+        return recording._replace(mel_path=mels[recording.path], conversion=used)
 
     return Corpus(tuple(map(paired, corpus.training)), tuple(map(paired, corpus.validation)))
 
@@ -161,9 +166,9 @@ def _inspect(path: str) -> audio.AudioInfo | DataError:
         return error
 
 
-def _inspect_mel(num_mels: int, path: str) -> tuple[int] | DataError:
+def _inspect_mel(num_mels: int, frames_first: bool, path: str) -> tuple[int] | DataError:
     try:
-        return mel_file.read_mel(path, num_mels).shape[:1]
+        return mel_file.read_mel(path, num_mels, frames_first).shape[:1]
     except DataError as error:
         return error
 

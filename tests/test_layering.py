@@ -17,11 +17,11 @@ PACKAGE = pathlib.Path(hifigan_jax.__file__).parent
 # From the lowest to the highest. A module belongs to the first layer with a matching pattern.
 LAYERS = {
     "values": [
-        *("errors", "faults", "conventions", "files", "folders", "audio", "wav_header", "losses", "machine"),
+        *("errors", "faults", "conventions", "filterbank", "files", "folders", "audio", "wav_header", "losses", "machine"),
         *("platforms", "runtime", "trees"),
         *("config", "config.sections", "models", "models.convolution*"),
     ],
-    "parts": ["mel", "mel_file", "file_lists", "recordings", "data", "config.*", "models.*", "weights", "weights.*"],
+    "parts": ["mel", "mel_file", "mel_conversion", "mel_guard", "file_lists", "recordings", "data", "config.*", "models.*", "weights", "weights.*"],
     "assembly": [
         *("checkpoint", "loading", "generator_file", "flops"),
         # Metrics are below training, which may measure them in validation.
@@ -36,6 +36,7 @@ WITHOUT_JAX = [
     "errors",
     "faults",
     "conventions",
+    "filterbank",
     "files",
     "folders",
     "file_lists",
@@ -47,7 +48,8 @@ WITHOUT_JAX = [
     "recordings",
     "data",
 ]
-WITHOUT_JAX += ["mel_file", "config", "config.*", "models.registry", "models.family", "models.*config", "models.*torch_names"]
+WITHOUT_JAX += ["mel_file", "mel_conversion", "mel_guard"]
+WITHOUT_JAX += ["config", "config.*", "models.registry", "models.family", "models.*config", "models.*torch_names"]
 WITHOUT_JAX += ["synthesis", "synthesis.folder", "weights.*", "evaluation", "evaluation.*", "training.validation_metrics"]
 
 

@@ -10,6 +10,7 @@ import soundfile
 from hifigan_jax import audio, mel_file
 from hifigan_jax.errors import DataError, UsageError
 from hifigan_jax.file_lists import audio_files, hold_out, list_recordings
+from hifigan_jax.mel_conversion import conversion
 from hifigan_jax.recordings import Recording, load_corpus
 
 
@@ -335,7 +336,8 @@ def fine_tuning(config, folder):
 
 def test_fine_tuning_finds_each_recording_s_mel(fine_tuning, folder):
     corpus = load_corpus(fine_tuning, folder / "index.json")
-    assert corpus.training == (Recording(str(folder / "wavs/b.wav"), 3000, 1024 / 32768, str(folder / "mels/b.npy")),)
+    expected = str(folder / "wavs/b.wav"), 3000, 1024 / 32768, str(folder / "mels/b.npy"), conversion(fine_tuning.mel)
+    assert corpus.training == (Recording(*expected),)
 
 
 def test_a_mel_of_another_length_is_refused(fine_tuning, folder):
@@ -357,7 +359,8 @@ def test_mels_with_one_frame_more_are_framed_as_in_tacotron_2(fine_tuning, folde
     for name in "ab":
         np.save(folder / "mels" / f"{name}.npy", np.zeros((80, 12), np.float32))
     corpus = load_corpus(fine_tuning, folder / "index.json")
-    assert [recording.centered for recording in (*corpus.training, *corpus.validation)] == [True, True]
+    centered = [recording.conversion.source.centered for recording in (*corpus.training, *corpus.validation)]
+    assert centered == [True, True]
     assert "one frame more than its recording" in caplog.text
     assert "frame 0 is dropped and the audio starts 128 samples later" in caplog.text
 
@@ -389,7 +392,7 @@ def test_every_mel_that_does_not_match_is_named(fine_tuning, folder, caplog):
 def test_unchanged_mels_are_not_read_again(fine_tuning, folder, monkeypatch):
     load_corpus(fine_tuning, folder / "index.json")
     read, read_mel = [], mel_file.read_mel
-    monkeypatch.setattr(mel_file, "read_mel", lambda path, bins: read.append(path) or read_mel(path, bins))
+    monkeypatch.setattr(mel_file, "read_mel", lambda path, *options: read.append(path) or read_mel(path, *options))
     load_corpus(fine_tuning, folder / "index.json")
     assert read == []
     np.save(folder / "mels" / "a.npy", np.ones((80, 11), np.float64))

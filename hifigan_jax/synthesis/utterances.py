@@ -9,10 +9,10 @@ from hifigan_jax.synthesis.packing import Span
 
 
 class MelUtterance(NamedTuple):
-    """A log-mel [F, M]. Only the audio of its first `wanted` frames is returned."""
+    """A log-mel [F, M]. Of its audio, the samples `kept` are returned."""
 
     mel: np.ndarray
-    wanted: int
+    kept: slice
 
     @property
     def frames(self) -> int:
@@ -30,15 +30,15 @@ class MelUtterance(NamedTuple):
 
 
 class AudioUtterance(NamedTuple):
-    """A recording, already padded by reflection at both ends, to be resynthesized."""
+    """A recording, already padded at both ends, to be resynthesized."""
 
     padded: np.ndarray
     frames: int
 
     @property
-    def wanted(self) -> int:
-        """Frames whose audio is returned: all of them."""
-        return self.frames
+    def kept(self) -> slice:
+        """Samples of the audio that are returned: all of them."""
+        return slice(None)
 
     @staticmethod
     def empty_row(size: int, settings: Mel) -> np.ndarray:
