@@ -27,7 +27,7 @@ _FIXED = {
     "power": "mel_power",
 }
 # Mel magnitude below which floors are equivalent: that of the rounding noise of 16-bit audio is about 8e-6.
-_INAUDIBLE = 1e-6
+_INAUDIBLE = 2e-6
 _RESOLUTION = 2.0**-23  # of float32
 
 
@@ -48,18 +48,20 @@ class Conversion(NamedTuple):
             return mel
         return compress(expand(mel, self.source), self.target).astype(np.float32)
 
-    def for_synthesis(self, mel: Float[np.ndarray, "F M"]) -> tuple[Float[np.ndarray, "F_target M"], slice]:
-        """The mel to synthesize, and the samples of its audio that belong to the recording, from its first sample on.
+    def for_synthesis(self, mel: Float[np.ndarray, "F M"]) -> Float[np.ndarray, "F_target M"]:
+        """The mel to synthesize, in whose audio `kept` are the samples of the recording.
 
         If frames of `target` are earlier, a copy of frame 0 is prepended: by reflection, it is the frame before frame 0.
         """
         converted = self.values(mel)
-        if self.shift == 0:
-            return converted, slice(0, mel.shape[0] * self.target.hop_size)
-        start = self.shift
-        if start < 0:
-            converted, start = np.concatenate([converted[:1], converted]), start + self.target.hop_size
-        return converted, slice(start, start + max(self.source.samples(mel.shape[0]), self.target.hop_size // 2))
+        return np.concatenate([converted[:1], converted]) if self.shift < 0 else converted
+
+    def kept(self, frames: int) -> slice:
+        """The samples of the audio of `for_synthesis` that belong to the recording, from its first sample on."""
+        hop, start = self.target.hop_size, self.shift % self.target.hop_size
+        available = (frames + (self.shift < 0)) * hop
+        wanted = max(self.source.samples(frames), hop // 2) if self.shift else frames * hop
+        return slice(start, min(start + wanted, available))
 
     def first(self) -> tuple[int, int]:
         """The first frame that lies inside the recording, and the sample at which its audio starts."""
@@ -87,7 +89,7 @@ def obstacles(source: Convention, target: Convention) -> list[str]:
     ]
     if source.clip is not None and source.clip != target.clip:
         differences.append("its loudest values are clipped")
-    if not differences and _lowest(source) > max(_lowest(target), _INAUDIBLE):
+    if not differences and _lowest(source) > max(1.01 * _lowest(target), _INAUDIBLE):
         differences.append(f"its floor {_lowest(source):.2g} hides values down to {_lowest(target):.2g}")
     return differences
 
@@ -179,7 +181,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             return {name: file[name][()] for name in file}
     content = np.load(path, allow_pickle=False)
     if isinstance(content, np.ndarray):
-        return dict(zip(("mean", "std"), content, strict=True))
+        return dict(zip(("mean", "std"), map(np.asarray, content), strict=True))
     with content:
         return {name: content[name] for name in content.files}
 

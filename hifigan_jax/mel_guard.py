@@ -97,6 +97,6 @@ def _out_of_range(mel: Float[np.ndarray, "F M"], c: Convention) -> str | None:
 
 def _advice(names: list[str]) -> str:
     if not names:
-        return ": pass --force (force=True) if it is a mel of this convention"
+        return ": pass --force (force=True) to use it"
     shown = ", ".join(names[:4])
-    return f": it looks like {shown}: pass its convention with --mel_convention, or --force if it is right"
+    return f": it looks like {shown}: name it with --mel_convention (convention=), or pass --force (force=True)"

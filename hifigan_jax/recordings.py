@@ -1,6 +1,7 @@
 """The recordings of a run: file lists and folders, and an index of each file's length and peak."""
 
 import functools
+import hashlib
 import json
 import logging
 import os
@@ -9,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from hifigan_jax import audio, mel_file
+from hifigan_jax import audio, mel_file, mel_guard
 from hifigan_jax.config import Config, Mel
+from hifigan_jax.conventions import Convention
 from hifigan_jax.errors import DataError
 from hifigan_jax.file_lists import hold_out, list_recordings
 from hifigan_jax.files import atomic_write
@@ -100,8 +102,12 @@ def _with_mels(corpus: Corpus, data: Data, mel: Mel, index_path: Path) -> Corpus
     folder, used = data.input_mels_dir, conversion(mel, data.input_mels_convention, data.input_mels_statistics)
     recordings = {recording.path: recording for recording in (*corpus.training, *corpus.validation)}
     mels = {path: os.path.join(folder, Path(path).stem + ".npy") for path in recordings}
-    inspect = functools.partial(_inspect_mel, mel.num_mels, used.source.frames_first)
-    known, problems = _inspect_all(sorted(set(mels.values())), index_path, inspect, 1)
+    if data.input_mels_convention or data.input_mels_statistics:
+        index_path = index_path.with_stem(f"mels-{hashlib.sha256(repr(used).encode()).hexdigest()[:8]}")
+    inspect = functools.partial(_inspect_mel, used.source)
+    known, problems = _inspect_all(sorted(set(mels.values())), index_path, inspect, 2)
+    if not data.input_mels_unchecked:
+        problems += [DataError(f"{path}: {reason}") for path, (_, reason) in known.items() if reason]
     expected = {path: used.source.frames(recording.samples) for path, recording in recordings.items() if mels[path] in known}
     one_more = bool(expected) and all(known[mels[path]][0] == frames + 1 for path, frames in expected.items())
     if one_more and data.input_mels_convention is None and not used.source.centered:
@@ -166,11 +172,17 @@ def _inspect(path: str) -> audio.AudioInfo | DataError:
         return error
 
 
-def _inspect_mel(num_mels: int, frames_first: bool, path: str) -> tuple[int] | DataError:
+def _inspect_mel(convention: Convention, path: str) -> tuple[int, str] | DataError:
+    """The number of frames of a mel, and why it cannot be of the convention; empty if it can."""
     try:
-        return mel_file.read_mel(path, num_mels, frames_first).shape[:1]
+        mel = mel_file.read_mel(path, convention.num_mels, convention.frames_first)
     except DataError as error:
         return error
+    try:
+        mel_guard.check(mel, convention)
+    except DataError as error:
+        return mel.shape[0], str(error)
+    return mel.shape[0], ""
 
 
 def _stamp(path: str) -> list[int]:

@@ -21,7 +21,10 @@ LAYERS = {
         *("platforms", "runtime", "trees"),
         *("config", "config.sections", "models", "models.convolution*"),
     ],
-    "parts": ["mel", "mel_file", "mel_conversion", "mel_guard", "file_lists", "recordings", "data", "config.*", "models.*", "weights", "weights.*"],
+    "parts": [
+        *("mel", "mel_file", "mel_conversion", "mel_guard", "file_lists", "recordings", "data"),
+        *("config.*", "models.*", "weights", "weights.*"),
+    ],
     "assembly": [
         *("checkpoint", "loading", "generator_file", "flops"),
         # Metrics are below training, which may measure them in validation.

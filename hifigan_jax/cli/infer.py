@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from hifigan_jax import runtime
-from hifigan_jax.cli.options import add_compile_cache, add_compute_dtype
-from hifigan_jax.errors import DataError
+from hifigan_jax.cli.options import add_compile_cache, add_compute_dtype, add_mel_convention
+from hifigan_jax.errors import DataError, UsageError
 from hifigan_jax.files import atomic_write
 from hifigan_jax.synthesis.existing import complete_outputs
 from hifigan_jax.synthesis.folder import MELS, RECORDINGS, Outcome, output_paths, size_of, synthesize_files
@@ -30,7 +30,7 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
         "--input_mels_dir",
         type=Path,
         metavar="DIR",
-        help="log-mels: folder or file, .npy of shape (bins, frames)",
+        help="log-mels: folder or file, .npy of shape (bins, frames), or as --mel_convention stores them",
     )
     result.add_argument(
         "--output_dir", type=Path, metavar="DIR", help="default: generated_files, or generated_files_from_mel for mels"
@@ -49,6 +49,7 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
     result.add_argument("--skip_existing", action="store_true", help=about)
     about = "write what became of each input, and why, as one JSON object per line"
     result.add_argument("--report", type=Path, metavar="FILE", help=about)
+    add_mel_convention(result)
     add_compute_dtype(result, "float32")
     add_compile_cache(result)
     return result
@@ -57,6 +58,8 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> int:
     """Synthesizes every file. Returns the exit code: 3 if any file failed."""
     kind, source = (MELS, options.input_mels_dir) if options.input_mels_dir is not None else (RECORDINGS, options.input_wavs_dir)
+    if kind is RECORDINGS and (options.mel_convention or options.mel_statistics):
+        raise UsageError("--mel_convention and --mel_statistics describe mels: give them with --input_mels_dir")
     output = options.output_dir or Path("generated_files_from_mel" if kind is MELS else "generated_files")
     targets = output_paths(source, output, kind, *options.shard)
     start = time.perf_counter()
@@ -68,11 +71,13 @@ def main(options: argparse.Namespace) -> int:
     compilations = runtime.Compilations()
     vocoder = Vocoder.from_pretrained(options.checkpoint_file, options.config, options.compute_dtype)
     loaded = time.perf_counter()
-    skipped = complete_outputs(targets, kind, vocoder.settings) if options.skip_existing else set()
+    converted = vocoder.conversion(options.mel_convention, options.mel_statistics)
+    skipped = complete_outputs(targets, kind, vocoder.settings, converted) if options.skip_existing else set()
     outcomes = [Outcome(path, targets[path], 0.0, skipped=True) for path in targets if path in skipped]
     missing = {path: target for path, target in targets.items() if path not in skipped}
     try:
-        outcomes.extend(synthesize_files(vocoder, missing, kind, on_written=partial(print, flush=True)))
+        written = partial(print, flush=True)
+        outcomes.extend(synthesize_files(vocoder, missing, kind, written, converted, options.force))
     finally:
         if options.report:
             _write_report(options.report, outcomes)

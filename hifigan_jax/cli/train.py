@@ -4,7 +4,7 @@ import argparse
 import os
 
 from hifigan_jax import runtime
-from hifigan_jax.cli.options import add_compile_cache, add_compute_dtype, add_set
+from hifigan_jax.cli.options import add_compile_cache, add_compute_dtype, add_mel_convention, add_set
 from hifigan_jax.config import load_config
 from hifigan_jax.config.flat import default_of
 from hifigan_jax.training.validation_metrics import check_metrics
@@ -36,6 +36,7 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
     outside = "read listed files outside --input_wavs_dir"
     add("allow_outside", outside, nargs="?", const=True, type=_boolean, metavar="True|False")
     add("input_mels_dir", "folder of the mels for --fine_tuning, named like the recordings", metavar="DIR")
+    add_mel_convention(result, ("input_mels_convention", "input_mels_statistics", "input_mels_unchecked"))
     add("checkpoint_path", "folder of the run: checkpoints, config.json, metrics.jsonl, TensorBoard logs", metavar="DIR")
     add("training_epochs", "stop after this many epochs", type=int, metavar="N")
     add_compute_dtype(result, argparse.SUPPRESS)

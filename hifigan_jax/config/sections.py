@@ -223,6 +223,7 @@ class Data(Section):
     input_mels_dir: str = "ft_dataset"
     input_mels_convention: str | None = None  # of these mels; None: the generator's
     input_mels_statistics: str | None = None  # a file with the mean and standard deviation that they are normalized with
+    input_mels_unchecked: Switch = False  # whether mels are used whose values cannot be of that convention
     allow_outside: Switch = False  # whether lists may name files outside input_wavs_dir
     fine_tuning: Switch = False
     num_workers: Index = 4  # threads that prefetch

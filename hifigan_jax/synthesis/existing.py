@@ -6,29 +6,34 @@ from pathlib import Path
 from hifigan_jax import audio, mel_file
 from hifigan_jax.config import Mel
 from hifigan_jax.errors import DataError
+from hifigan_jax.mel_conversion import Conversion, conversion
 from hifigan_jax.synthesis.folder import MELS, Kind
 
 
-def complete_outputs(targets: Mapping[Path, Path], kind: Kind, settings: Mel) -> set[Path]:
+def complete_outputs(targets: Mapping[Path, Path], kind: Kind, settings: Mel, converted: Conversion | None = None) -> set[Path]:
     """The inputs of `output_paths` whose output is a complete WAV file of the rate and the length that it should have.
+
+    `converted` is the conversion of mels, if they are of another convention than `settings`.
 
     The content is not compared: another model, or a changed recording of the same length, is not noticed.
     """
-    return {path for path, target in targets.items() if _is_complete(path, target, kind, settings)}
+    converted = conversion(settings) if converted is None else converted
+    return {path for path, target in targets.items() if _is_complete(path, target, kind, settings, converted)}
 
 
-def _is_complete(path: Path, target: Path, kind: Kind, settings: Mel) -> bool:
+def _is_complete(path: Path, target: Path, kind: Kind, settings: Mel, converted: Conversion) -> bool:
     if not target.is_file():
         return False
     try:
-        return audio.wav_length(target) == (_expected_length(path, kind, settings), settings.sampling_rate)
+        return audio.wav_length(target) == (_expected_length(path, kind, settings, converted), settings.sampling_rate)
     except DataError:
         return False
 
 
-def _expected_length(path: Path, kind: Kind, settings: Mel) -> int:
+def _expected_length(path: Path, kind: Kind, settings: Mel, converted: Conversion) -> int:
     """Samples of the audio that is synthesized from an input. Raises DataError."""
     if kind is MELS:
-        return mel_file.read_mel(path, settings.num_mels).shape[0] * settings.hop_size
+        kept = converted.kept(mel_file.read_mel(path, settings.num_mels, converted.source.frames_first).shape[0])
+        return kept.stop - kept.start
     samples, rate = audio.length_and_rate(path)
     return audio.resampled_length(samples, rate, settings.sampling_rate) // settings.hop_size * settings.hop_size

@@ -19,6 +19,7 @@ import numpy as np
 from hifigan_jax import audio, mel_file
 from hifigan_jax.errors import DataError, UsageError
 from hifigan_jax.folders import files_below
+from hifigan_jax.mel_conversion import Conversion
 
 if TYPE_CHECKING:
     from hifigan_jax.synthesis.utterances import Utterance
@@ -71,15 +72,22 @@ def output_paths(source: Path, output: Path, kind: Kind, part: int = 1, parts: i
 
 
 def synthesize_files(
-    vocoder: "Vocoder", targets: Mapping[Path, Path], kind: Kind, on_written: Callable[[Path], None] | None = None
+    vocoder: "Vocoder",
+    targets: Mapping[Path, Path],
+    kind: Kind,
+    on_written: Callable[[Path], None] | None = None,
+    converted: Conversion | None = None,
+    force: bool = False,
 ) -> Iterator[Outcome]:
     """Yields the outcome of every input of `output_paths`, failures last. A bad file does not affect the others.
 
-    Other threads read and write a few files ahead, and call `on_written` with the path of each file that is complete, also if
-    this is interrupted. Raises DiskError if audio cannot be written.
+    `converted` is the conversion of mels of another convention than the vocoder's (`Vocoder.conversion`); with `force`, mels are
+    used whose values cannot be of their convention. Other threads read and write a few files ahead, and call `on_written` with
+    the path of each file that is complete, also if this is interrupted. Raises DiskError if audio cannot be written.
     """
     failed: list[tuple[Path, DataError]] = []
-    read = partial(_read_mel if kind is MELS else _read_audio, vocoder=vocoder)
+    options = {"converted": converted or vocoder.conversion(), "force": force} if kind is MELS else {}
+    read = partial(_read_mel if kind is MELS else _read_audio, vocoder=vocoder, **options)
     with _threads(_READERS) as readers, _threads(1) as writer:
         utterances = _prefetch(readers, ((path, partial(read, path)) for path in targets), failed)
         write = partial(_write, rate=vocoder.sampling_rate, on_written=on_written)
@@ -181,8 +189,12 @@ def _write(target: Path, samples: np.ndarray, rate: int, on_written: Callable[[P
     return samples.size / rate
 
 
-def _read_mel(path: Path, vocoder: "Vocoder") -> "Utterance":
-    return vocoder.utterance_of_mel(mel_file.read_mel(path, vocoder.config.mel.num_mels))
+def _read_mel(path: Path, vocoder: "Vocoder", converted: Conversion, force: bool) -> "Utterance":
+    mel = mel_file.read_mel(path, vocoder.config.mel.num_mels, converted.source.frames_first)
+    try:
+        return vocoder.utterance_of_mel(mel, converted, force)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 def _read_audio(path: Path, vocoder: "Vocoder") -> "Utterance":

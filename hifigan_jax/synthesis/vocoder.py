@@ -16,6 +16,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
+from hifigan_jax import mel_guard
 from hifigan_jax.audio import as_samples
 from hifigan_jax.config import Config, Mel
 from hifigan_jax.errors import DataError, UsageError
@@ -121,23 +122,28 @@ class Vocoder:
         return self._log_mel(audio).T
 
     def decode(
-        self, mel: ArrayLike, convention: str | Path | Mel | None = None, statistics: str | Path | None = None
+        self,
+        mel: ArrayLike,
+        convention: str | Path | Mel | None = None,
+        statistics: str | Path | None = None,
+        force: bool = False,
     ) -> np.ndarray:
         """Audio (F * hop_size,) of a log-mel (M, F), or (B, F * hop_size) of (B, M, F).
 
         `convention` (a name from CONVENTIONS, a mel section, or a JSON file with one) and `statistics` (a file with mean and
         standard deviation) describe mels that are not as the model takes them. These are converted; if their frames are centered
-        elsewhere, the audio is cut to the samples that the mel was computed from. Raises DataError if the shape differs or a
-        value is not a finite floating-point number, and UsageError for mels that cannot be converted.
+        elsewhere, the audio is cut to the samples that the mel was computed from. Raises DataError if the shape differs, if a
+        value is not a finite floating-point number or, without `force`, if the values cannot be of the convention
+        (mel_guard.py); UsageError for mels that cannot be converted.
         """
         mel = _as_numpy(mel)
         if mel.ndim == 2:
-            return self.decode(mel[None], convention, statistics)[0]
+            return self.decode(mel[None], convention, statistics, force)[0]
         if mel.ndim != 3 or not len(mel):
             bins = self.settings.num_mels
             raise DataError(f"a mel of shape {mel.shape}: expected ({bins}, F) or (B, {bins}, F)")
         converted = self.conversion(convention, statistics)
-        utterances = ((i, self.utterance_of_mel(row.T, converted)) for i, row in enumerate(mel))
+        utterances = ((i, self.utterance_of_mel(row.T, converted, force)) for i, row in enumerate(mel))
         audio = dict(self.synthesize(utterances))
         return np.stack([audio[i] for i in range(len(mel))])
 
@@ -195,13 +201,19 @@ class Vocoder:
         """The conversion of mels of a convention, as in `decode`, for `utterance_of_mel`. Raises UsageError."""
         return conversion(self.settings, convention, statistics)
 
-    def utterance_of_mel(self, mel: ArrayLike, converted: Conversion | None = None) -> MelUtterance:
+    def utterance_of_mel(self, mel: ArrayLike, converted: Conversion | None = None, force: bool = False) -> MelUtterance:
         """Checks a mel [F, M], converts it, and prepares it for `synthesize`.
 
-        If it has fewer frames than the generator's padding needs, silent frames are appended and their audio is cut off.
+        If it has fewer frames than the generator's padding needs, silent frames are appended and their audio is cut off. Raises
+        DataError as `decode` does.
         """
         converted = self.conversion() if converted is None else converted
-        mel, kept = converted.for_synthesis(self._checked(_as_numpy(mel)))
+        mel = self._checked(_as_numpy(mel))
+        if not force:
+            mel_guard.check(mel, converted.source)
+        return self._utterance(converted.for_synthesis(mel), converted.kept(mel.shape[0]))
+
+    def _utterance(self, mel: np.ndarray, kept: slice) -> MelUtterance:
         frames = max(mel.shape[0], self._generator.shortest)
         return MelUtterance(pad_with_silence(mel, frames, silence(self.settings.convention)), kept)
 
@@ -220,7 +232,8 @@ class Vocoder:
             raise DataError(f"audio of shape {audio.shape}: expected one channel with more than {shortest} samples")
         audio = as_samples(audio)
         if audio.size // self.hop_size < self._generator.shortest:
-            return self.utterance_of_mel(self._log_mel(audio)[: audio.size // self.hop_size])
+            mel = self._log_mel(audio)[: audio.size // self.hop_size]
+            return self._utterance(mel, slice(0, mel.shape[0] * self.hop_size))
         return AudioUtterance(pad_audio(audio, self.settings), audio.size // self.hop_size)
 
     def synthesize(self, utterances: Iterable[tuple[Hashable, Utterance]]) -> Iterator[tuple[Hashable, np.ndarray]]:
