@@ -17,7 +17,8 @@ from hifigan_jax.filterbank import compress, filterbank, hann, silence
 from hifigan_jax.mel_conversion import expand
 
 _SHORTEST = 32  # frames; shorter mels are checked for their range only
-_BELOW, _ABOVE = 0.2, 0.1  # parts of the range by which predicted mels may exceed that of computed ones
+_MARGINS = {"clamp": (0.2, 0.1), "add": (0.1, 0.1)}  # parts of the range by which predicted mels may exceed it at each end
+_OUTLIERS = 0.01  # part of the values that may be outside
 _UNLIKELY = 12.0  # a distance above which a mel is not taken for speech
 _CLOSER = 9.0  # by how much closer another convention must be
 
@@ -89,8 +90,8 @@ def likely(mel: Float[np.ndarray, "F M"], known: Mapping[str, Convention], close
 
 def _out_of_range(mel: Float[np.ndarray, "F M"], c: Convention) -> str | None:
     lowest, highest = bounds(c)
-    size = highest - lowest
-    if lowest - _BELOW * size <= mel.min() and mel.max() <= highest + _ABOVE * size:
+    below, above = (margin * (highest - lowest) for margin in _MARGINS[c.floor_mode])
+    if ((mel < lowest - below) | (mel > highest + above)).mean() <= _OUTLIERS:
         return None
     return f"values from {mel.min():.2f} to {mel.max():.2f} are outside the convention's range, {lowest:.2f} to {highest:.2f}"
 

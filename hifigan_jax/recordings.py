@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hifigan_jax import audio, mel_file, mel_guard
-from hifigan_jax.config import Config, Mel
+from hifigan_jax.config import Config, Data, Mel
 from hifigan_jax.conventions import Convention
 from hifigan_jax.errors import DataError
 from hifigan_jax.file_lists import hold_out, list_recordings
