@@ -85,11 +85,11 @@ class Mel(Section):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _with_the_convention_s_values(cls, values: dict[str, Any]) -> dict[str, Any]:
-        name = values["mel_convention"] if "mel_convention" in values else cls.model_fields["mel_convention"].default
-        if not isinstance(name, str) or name not in CONVENTIONS:
-            return values  # the field's validator refuses it
-        row = CONVENTIONS[name]
-        given = {key: getattr(row, key) for key in cls.model_fields if key in row._fields and "mel_convention" in values}
+        named = "mel_convention" in values
+        values = {"mel_convention": cls.model_fields["mel_convention"].default} | values
+        name = values["mel_convention"]
+        row = CONVENTIONS[name if isinstance(name, str) and name in CONVENTIONS else "hifigan"]  # the field refuses other names
+        given = {key: getattr(row, key) for key in cls.model_fields if key in row._fields and named}
         same = {key for key in values if key in OVERRIDES and _plain(values[key]) == getattr(row, OVERRIDES[key])}
         return given | {key: value for key, value in values.items() if key not in same}
 

@@ -65,7 +65,7 @@ def test_an_override_with_the_row_s_own_value_is_none(key, value):
 def test_overrides_are_saved_and_read_back(load):
     config = load({"mel_convention": "hifigan", "mel_centered": True, "mel_mean": [-5.0] * 80, "mel_std": 2.0})
     assert config.mel.convention == CONVENTIONS["hifigan"]._replace(centered=True, mean=(-5.0,) * 80, std=2.0)
-    assert load(config.flat()) == config
+    assert load(config.flat()).mel == config.mel
     assert config.flat()["mel_mean"] == [-5.0] * 80
 
 
