@@ -31,7 +31,7 @@ LAYERS = {
         *("evaluation.metric", "evaluation.metrics", "evaluation.metrics.*", "evaluation.registry", "evaluation.provenance"),
         *("evaluation.spectra", "evaluation.world", "evaluation.seeds", "evaluation.torchaudio"),
     ],
-    "behavior": ["synthesis", "synthesis.*", "training", "training.*", "convert", "benchmark"],
+    "behavior": ["synthesis", "synthesis.*", "training", "training.*", "convert", "publish", "benchmark"],
     "evaluation": ["evaluation", "evaluation.*"],
     "programs": ["", "cli", "cli.*"],
 }
@@ -143,6 +143,7 @@ def test_libraries_are_imported_only_where_they_belong():
     assert {module for module in TREES if "torch" in libraries(module)} <= set(modules_like("evaluation.metrics.*"))
     assert {module.partition(".")[0] for module in TREES if "optax" in libraries(module)} == {"training"}
     assert {module for module in TREES if "orbax" in libraries(module)} == {"checkpoint"}
+    assert {module for module in TREES if "huggingface_hub" in libraries(module)} == {"weights.hub"}
     assert {module for module in TREES if "grain" in libraries(module)} == {"data"}
 
 
