@@ -39,7 +39,8 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
         "--checkpoint_file",
         default="universal_v1",
         metavar="PATH_OR_NAME",
-        help="PyTorch or .safetensors file, run or checkpoint folder, or pretrained model: universal_v1 (default), ljspeech_v1",
+        help="PyTorch or .safetensors file, run or checkpoint folder, hf://OWNER/NAME, or pretrained model: universal_v1"
+        " (default), ljspeech_v1",
     )
     result.add_argument("--config", metavar="JSON", help="the model's configuration, if there is none next to the weights")
     result.add_argument(

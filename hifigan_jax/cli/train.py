@@ -51,7 +51,7 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
     add("keep_checkpoints", "number of resumable checkpoints; older ones keep only the generator", type=int, metavar="N")
     add("seed", "random seed of the initial weights, the data order and the crops", type=int, metavar="N")
     add("fine_tuning", "train on the mels in --input_mels_dir", nargs="?", const=True, type=_boolean, metavar="True|False")
-    about = "start from these weights (a path or a pretrained model) with new optimizers"
+    about = "start from these weights (a path, hf://OWNER/NAME or a pretrained model) with new optimizers"
     result.add_argument("--finetune_from", metavar="CHECKPOINT", help=about)
     add_set(result)
     result.add_argument("--group_name", help=argparse.SUPPRESS)  # accepted but unused, as in the reference

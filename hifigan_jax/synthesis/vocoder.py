@@ -72,7 +72,7 @@ class Vocoder:
 
     @classmethod
     def from_pretrained(cls, source: str | Path, config: str | Path | None = None, compute_dtype: str = "float32") -> "Vocoder":
-        """Loads a pretrained model (`universal_v1`, `ljspeech_v1`), a .pth or .safetensors file, or a run folder.
+        """Loads a pretrained model (`universal_v1`, `ljspeech_v1`), a .pth or .safetensors file, a run, or hf://OWNER/NAME.
 
         `config` is the path of the JSON configuration, needed only if there is none next to the weights. `compute_dtype` is the
         dtype of convolutions: "bfloat16" is less exact, and faster on devices that support it. Raises CheckpointError.

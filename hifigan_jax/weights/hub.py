@@ -213,7 +213,7 @@ def _answer(hub: ModuleType, place: Place, error: Any) -> str:
     if isinstance(error, hub.errors.RevisionNotFoundError):
         return f"has no revision {place.revision or 'main'!r}: choose a branch, a tag or a commit of it"
     if isinstance(error, hub.errors.EntryNotFoundError):
-        return f"has no file {place.file or ''!r}: choose another"
+        return f"has no file {repr(place.file) if place.file else 'that it lists'}: choose another"
     if isinstance(error, hub.errors.RepositoryNotFoundError):
         return f"no such repository, or a private one: check the name, or {log_in}"
     if (status := _status(error)) in (401, 403):

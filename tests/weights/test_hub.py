@@ -44,7 +44,7 @@ def server(tmp_path, monkeypatch):
         monkeypatch.setattr(constants, "ENDPOINT", server.endpoint)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True, raising=False)
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
         addresses = server.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", addresses)
@@ -184,15 +184,17 @@ def test_an_answer_that_refuses_is_one_line(status, server):
     assert message.startswith("hf://o/n: no permission (403)" if status == 403 else "hf://o/n: the Hub refuses this (")
 
 
-def test_weights_without_a_configuration_name_the_repository(server, model):
-    server.repositories["o/n"] = Repository({"v/g.pth": model[1][STEP]})
-    message = refusal(load_generator, "hf://o/n")
-    assert message.startswith("hf://o/n/v/g.pth: no configuration beside it")
-    server.repositories["o/n"].commit({"v/config.json": b"[1]"}, "a configuration")
+def test_a_message_about_a_file_names_the_repository(server, model):
+    repository = server.repositories["o/n"] = Repository({"v/g.pth": model[1][STEP], "v/config.json": b"[1]"})
     assert refusal(load_generator, "hf://o/n", kind=UsageError).startswith("hf://o/n/v/config.json: not a configuration")
+    other = json.loads(model[1][CONFIG]) | {"upsample_initial_channel": 32}
+    repository.commit({"v/config.json": json.dumps(other).encode()}, "another configuration")
+    assert refusal(load_generator, "hf://o/n@main").startswith("hf://o/n@main/v/g.pth: the weights do not match the configuration")
 
 
-@pytest.mark.parametrize("source", ["hf://n", "hf://o/n/", "hf://o/n@", "hf://o/n/../x", "hf://o/n/a//b", "hf://o/n x", "hf://o/--n"])
+@pytest.mark.parametrize(
+    "source", ["hf://n", "hf://o/n/", "hf://o/n@", "hf://o/n/../x", "hf://o/n/a//b", "hf://o/n x", "hf://o/--n"]
+)
 def test_a_malformed_address_is_a_usage_error(source, server):
     assert refusal(load_generator, source, kind=UsageError).startswith(source)
 
