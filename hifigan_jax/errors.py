@@ -13,7 +13,7 @@ class HifiganError(Exception):
 
     def __init__(self, message: str):
         """Keeps `message` one printable line, whatever file names or contents it quotes."""
-        super().__init__("".join(c if c.isprintable() else " " for c in message))
+        super().__init__(printable(message))
 
 
 class UsageError(HifiganError):
@@ -38,6 +38,11 @@ class DiskError(HifiganError):
     """A file or folder that cannot be written."""
 
     exit_code = 5
+
+
+def printable(text: str) -> str:
+    """`text` with a space in place of line breaks, control characters, and parts of file names that are not text."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,9 +1,11 @@
 """Work over processes, with a progress bar on terminals."""
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -19,7 +21,7 @@ _BAR = 24  # characters
 def run(function: Callable[[Task], Result], tasks: Sequence[Task], jobs: int, label: str) -> Iterator[Result]:
     """Yields the results in the order in which they finish. With one job or task, everything runs in this process.
 
-    The processes are spawned, and end at once when the caller is interrupted.
+    The processes are spawned, and end at once when the caller is interrupted or killed.
     """
     if min(jobs, len(tasks)) <= 1:
         yield from progress(map(function, tasks), len(tasks), label)
@@ -55,6 +57,12 @@ def progress(results: Iterable[Any], total: int, label: str) -> Iterator[Any]:
             print(file=sys.stderr)
 
 
+def _end_with_parent() -> None:
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
 def _prepare_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")  # read when torch is imported

@@ -35,12 +35,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hifigan_jax.errors import DataError, UsageError
+from hifigan_jax.evaluation.structure import check
 from hifigan_jax.evaluation.text_table import table
 from hifigan_jax.files import atomic_write
 
 SCHEMA = 1
 JSON_NAME, CSV_NAME = "results.json", "values.csv"
 _ARROWS = {"higher": "↑", "lower": "↓"}
+
+
+def read_json(path: str | Path) -> Any:
+    """The content of a JSON file. Raises DataError."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 class Results(NamedTuple):
@@ -80,23 +89,25 @@ class Results(NamedTuple):
 
     def save(self, folder: str | Path) -> None:
         """Writes results.json and values.csv, each atomically. Raises DiskError."""
-        with atomic_write(Path(folder) / CSV_NAME) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        text = {"mode": "w", "encoding": "utf-8", "errors": "backslashreplace"}  # folders may have names that are not UTF-8
+        with atomic_write(Path(folder) / CSV_NAME) as temporary, open(temporary, newline="", **text) as file:
             writer = csv.DictWriter(file, ["system", "file", *self.data["values"]])
             writer.writeheader()
             writer.writerows(self.rows())
-        with atomic_write(Path(folder) / JSON_NAME) as temporary:
-            Path(temporary).write_text(json.dumps(self.data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        with atomic_write(Path(folder) / JSON_NAME) as temporary, open(temporary, **text) as file:
+            file.write(json.dumps(self.data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> "Results":
-        """Reads a results.json, or the one in a folder. Raises DataError."""
+        """Reads a results.json, or the one in a folder. Raises DataError, also for damaged results."""
         path = Path(path) / JSON_NAME if Path(path).is_dir() else Path(path)
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        data = read_json(path)
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             raise DataError(f"{path}: not the results of an evaluation (schema {SCHEMA})")
+        try:
+            check(data)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
         return cls(data)
 
     def _summary_table(self) -> str:

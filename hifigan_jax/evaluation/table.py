@@ -1,13 +1,12 @@
 """The table of a paper: the rows of one or more evaluations, facts about the models, and rows cited from publications."""
 
-import json
-import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from hifigan_jax.errors import DataError, UsageError, did_you_mean
-from hifigan_jax.evaluation.results import Results
+from hifigan_jax.evaluation.results import Results, read_json
 
 REFERENCE_ANCHORS = ("ground_truth", "pcm16")  # no system competes with the recordings
 _COMPARED = ("mode", "rate", "statistic")  # must be equal for values in one column
@@ -128,10 +127,7 @@ def cited_rows(path: str | Path, known: Iterable[str]) -> tuple[Row, ...]:
 
     `known` are the names of all columns. Parameters and MACs are plain numbers, without a unit prefix.
     """
-    try:
-        entries = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    entries = read_json(path)
     if not isinstance(entries, list):
         raise DataError(f'{path}: expected a list of {{"name": ..., "source": ..., "values": {{...}}}}')
     return tuple(_cited(entry, f"{path}: entry {number}", {*known}) for number, entry in enumerate(entries, 1))
@@ -194,7 +190,7 @@ def _cited(entry: Any, where: str, known: set[str]) -> Row:
     for name, value in entry["values"].items():
         if name not in known:
             raise DataError(f"{where}: {name}: no such column ({', '.join(sorted(known))}){did_you_mean(name, known)}")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
             raise DataError(f"{where}: {name}: expected a number, not {value!r:.60}")
     cells = {name: Cell(value) for name, value in entry["values"].items()}
     name, source = (" ".join(entry[key].split()) for key in ("name", "source"))

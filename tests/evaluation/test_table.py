@@ -24,6 +24,7 @@ def described(label, direction, statistic="mean", packages=None):
         "packages": packages or {"pesq": "0.0.4"},
         "mode": "wideband",
         "rate": 16000,
+        "cannot_separate": "anything",
     }
 
 
@@ -33,15 +34,19 @@ def system(kind, **means):
         value: {"mean": mean, "low": mean - 0.1, "high": mean + 0.1, "median": mean + 1, "count": 2}
         for value, mean in means.items()
     }
-    return {"kind": kind, "source": "x", "sha256": "abc", "count": 2, "files": FILES, "summary": summary, "difference": {}}
+    facts = {"kind": kind, "source": "x", "sha256": "abc", "folder": "x", "count": 2, "files": FILES}
+    return {**facts, "summary": summary, "difference": {}}
 
 
 @pytest.fixture
 def data():
     return {
         "schema": 1,
-        "reference": {"count": 2, "seconds": 5.0, "files": FILES},
-        "bootstrap": {"level": 0.95},
+        "reference": {"folder": "recordings", "rate": 22050, "count": 2, "seconds": 5.0, "files": FILES},
+        "treatment": {},
+        "mel": {},
+        "bootstrap": {"method": "bootstrap-t", "level": 0.95, "resamples": 10, "seed": 0},
+        "baseline": None,
         "metrics": {
             "pesq": described("PESQ", "higher"),
             "f0_rmse": described("F0 RMSE (cents)", "lower", "median", {"torchcrepe": "0.0.24"}),
@@ -209,6 +214,9 @@ def test_a_system_with_fewer_files_is_noted(data):
         ([{"name": "x", "source": " ", "values": {}}], "entry 1: source: expected text, not ' '"),
         ([{"name": "x", "source": "y", "values": {"pesk": 3}}], "entry 1: pesk: no such column .*did you mean 'pesq'"),
         ([{"name": "x", "source": "y", "values": {"pesq": "3"}}], "entry 1: pesq: expected a number, not '3'"),
+        ([{"name": "x", "source": "y", "values": {"pesq": float("nan")}}], "entry 1: pesq: expected a number, not nan"),
+        ([{"name": "x", "source": "y", "values": {"pesq": 10**400}}], "entry 1: pesq: expected a number, not 1000"),
+        ("[" * 100_000, "cannot be read"),
         ([{"name": "x", "source": "y", "values": []}], "entry 1: values: expected an object"),
     ],
 )
@@ -220,7 +228,8 @@ def test_a_bad_list_of_cited_rows_gets_one_line(content, message, tmp_path):
 
 
 def run(tmp_path, data, *flags):
-    Results(data | {"values": {}}).save(tmp_path / "results")
+    values = {value: {name: {} for name in data["systems"]} for value in data["metrics"]}
+    Results(data | {"values": values}).save(tmp_path / "results")
     return main(["table", str(tmp_path / "results"), *flags])
 
 
