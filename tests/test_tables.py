@@ -105,7 +105,7 @@ def test_quality_has_the_means_of_the_main_metrics_and_names_their_packages():
     lines = tables.block("quality", {"quality": result}).splitlines()
     assert lines[0].startswith("| system | PESQ ↓ | ESTOI ↓ |")
     assert [line.split(" | ")[:2] for line in lines[2:7]] == [
-        *(["| *recordings*", ""], ["| ground_truth", "0.000"]),
+        *(["| *anchors*", ""], ["| ground_truth", "0.000"]),
         *(["| *systems*", ""], ["| a", "**1.500**"], ["| b", "2.000"]),
     ]
     assert lines[-1] == "CPU, Python 3.11.7, x 1; commit abc1234, 2026-01-02: `python benchmarks/x.py`"

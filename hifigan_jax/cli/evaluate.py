@@ -43,7 +43,7 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
     )
     result.add_argument("--cache", type=Path, metavar="DIR", help="values and resynthesized files; default: OUTPUT/cache")
     result.add_argument("--baseline", metavar="NAME", help="the system that the others are compared with, file by file")
-    result.add_argument("--no_anchors", action="store_true", help=f"leave out the rows {', '.join(ANCHORS)}")
+    result.add_argument("--no_anchors", action="store_true", help=f"leave out the anchors: {', '.join(ANCHORS)}")
     result.add_argument(
         "--jobs",
         type=count,

@@ -9,7 +9,10 @@ from jaxtyping import Float
 CONFIDENCE, RESAMPLES, SEED = 0.95, 10_000, 0
 _SPREAD = 1e-9  # of a resample's standard deviation to that of the values; one below has equal values, up to rounding
 FEWEST = 5  # values; fewer have no interval
-METHOD = "bootstrap-t over files; each limit is the farther of the equal-tailed and the symmetric interval's"
+METHOD = (
+    "bootstrap-t over files, which count as independent;"
+    " each limit is the farther of the equal-tailed and the symmetric interval's"
+)
 _BLOCK = 2**22  # values drawn at once
 
 

@@ -8,7 +8,6 @@ from typing import Any, Literal, NamedTuple
 from hifigan_jax.errors import DataError, UsageError, did_you_mean
 from hifigan_jax.evaluation.results import Results, read_json
 
-REFERENCE_ANCHORS = ("ground_truth", "pcm16")  # no system competes with the recordings
 _COMPARED = ("mode", "rate", "statistic")  # must be equal for values in one column
 
 
@@ -115,10 +114,9 @@ def rows_of(evaluation: Evaluation, facts: Mapping[str, Mapping[str, int | float
     """The measured rows. `facts` contains values of MODEL_COLUMNS by system."""
     rows = []
     for name, content in evaluation.systems.items():
-        reference = content["kind"] == "anchor" and name in REFERENCE_ANCHORS
         cells = {value: _cell(summary, evaluation.metrics[value], intervals) for value, summary in content["summary"].items()}
         cells |= {column: Cell(value) for column, value in facts.get(name, {}).items()}
-        rows.append(Row(name, "anchor" if reference else "system", cells))
+        rows.append(Row(name, "anchor" if content["kind"] == "anchor" else "system", cells))
     return tuple(sorted(rows, key=lambda row: row.group != "anchor"))
 
 
@@ -145,6 +143,12 @@ def caption_of(evaluation: Evaluation, columns: Sequence[Column], rows: Sequence
         f"{name}: {content['count']} of {count} recordings"
         for name, content in evaluation.systems.items()
         if content["count"] != count
+    ]
+    parts += [
+        f"{one['label']} of {name}: {content['summary'][value]['count']} of {content['count']} recordings"
+        for name, content in evaluation.systems.items()
+        for value, one in evaluation.metrics.items()
+        if one in shown and value in content["summary"] and content["summary"][value]["count"] < content["count"]
     ]
     if sum(row.group == "system" for row in rows) > 1:
         parts.append("Bold: the best of the measured systems")

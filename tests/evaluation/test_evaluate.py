@@ -191,11 +191,23 @@ def test_pandas_is_optional(run, monkeypatch):
 
 def test_the_table_shows_means_intervals_and_methods(run):
     lines = run("mel_l1", baseline="bad").table().splitlines()
-    assert lines[0] == "Means over 3 files (6 s) with 95% intervals"
+    assert lines[0] == "Means over 3 files (6 s)"
     assert lines[1].split() == ["good", "bad"]
     assert any(line.startswith("mel L1 ↓") for line in lines)
-    assert "Differences to bad on the same files" in lines
+    assert "Mean differences to bad on the same files" in lines
     assert any("Cannot separate Griffin-Lim" in line for line in lines)
+
+
+def test_the_table_shows_medians_and_numbers_of_files_where_they_matter(run):
+    results = run("mel_l1", "lsd", baseline="bad")
+    results.data["metrics"]["lsd"]["statistic"] = "median"
+    good = results.data["systems"]["good"]
+    good["difference"]["lsd"] |= {"mean": 100.0, "median": -2.5, "low": 90.0, "high": 110.0}
+    good["summary"]["mel_l1"] |= {"mean": 1.0, "low": 0.5, "high": 1.5, "count": 2}
+    lines = results.table().splitlines()
+    assert lines[0] == "Means over 3 files (6 s) with 95% intervals"
+    assert any("1.000 [0.500, 1.500] (2 files)" in line for line in lines)
+    assert any(line.split() == ["LSD", "(dB)", "↓", "-2.500", "(median)"] for line in lines)
 
 
 def test_nothing_is_computed_twice(run, counted):

@@ -76,10 +76,10 @@ def test_markdown_sets_groups_apart_and_the_best_system_in_bold(data):
     assert markdown(made(data, facts=FACTS, cited=CITED)) == (
         "| system | PESQ ↑ | F0 RMSE (cents) ↓ | parameters (M) ↓ |\n"
         "| --- | ---: | ---: | ---: |\n"
-        "| *recordings* |  |  |  |\n"
+        "| *anchors* |  |  |  |\n"
         "| ground_truth | 4.600 | 0.0 | - |\n"
+        "| griffin_lim | 3.000 | 151.0 | - |\n"
         "| *systems* |  |  |  |\n"
-        "| griffin_lim | 3.000 | **151.0** | - |\n"
         "| v1_a | 3.250 | 201.0 | 13.93 |\n"
         "| mine | **3.500** | - | - |\n"
         "| *cited* |  |  |  |\n"
@@ -102,8 +102,8 @@ def test_latex_is_escaped_and_has_rules_between_groups(data):
         "    system & PESQ $\\uparrow$ & F0 RMSE (cents) $\\downarrow$ \\\\\n"
         "    \\midrule\n"
         "    ground\\_truth & 4.600 [4.500, 4.700] & 0.0 \\\\\n"
+        "    griffin\\_lim & 3.000 [2.900, 3.100] & 151.0 \\\\\n"
         "    \\midrule\n"
-        "    griffin\\_lim & 3.000 [2.900, 3.100] & \\textbf{151.0} \\\\\n"
         "    v1\\_a & 3.250 [3.150, 3.350] & 201.0 \\\\\n"
         "    mine & \\textbf{3.500} [3.400, 3.600] & -- \\\\\n"
         "    \\midrule\n"
@@ -136,7 +136,12 @@ def test_a_single_group_has_no_title_and_a_single_system_no_bold(data):
 
 @pytest.mark.parametrize(
     ("name", "shown"),
-    [("a\\b", r"a\textbackslash{}b"), ("[x]^~", r"{[}x]\textasciicircum{}\textasciitilde{}"), ("{50 %}", r"\{50 \%\}")],
+    [
+        ("a\\b", r"a\textbackslash{}b"),
+        ("[x]^~", r"{[}x]\textasciicircum{}\textasciitilde{}"),
+        ("{50 %}", r"\{50 \%\}"),
+        ('<"|">', r"\textless{}''\textbar{}''\textgreater{}"),
+    ],
 )
 def test_latex_has_no_character_with_a_meaning(name, shown):
     table = Table((Column("c", "C", "higher"),), (Row(name, "system", {"c": Cell(1.0)}),), "")
@@ -193,6 +198,11 @@ def test_results_that_cannot_be_compared_are_refused(data, path, value, message)
     place[path[-1]] = value
     with pytest.raises(UsageError, match=message):
         combine([Results(data), Results(other)])
+
+
+def test_a_value_that_fewer_files_have_is_noted(data):
+    data["systems"]["mine"]["summary"]["pesq"]["count"] = 1
+    assert ". PESQ of mine: 1 of 2 recordings." in made(data).caption
 
 
 def test_an_unknown_column_gets_a_hint(data):
