@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -130,19 +130,52 @@ def read_audio_at(path: str | Path, sampling_rate: int) -> np.ndarray:
     return resample(samples, rate, sampling_rate)
 
 
+def audio_blocks(path: str | Path, sampling_rate: int) -> Iterator[np.ndarray]:
+    """The samples of `read_audio_at` in blocks [T], in bounded memory. Resampled ones can differ in the last bits."""
+    import soxr
+
+    with _opened(path) as file:
+        if file.samplerate == sampling_rate:
+            resampled = None
+        else:
+            logger.info("%s: resampled from %d to %d Hz", path, file.samplerate, sampling_rate)
+            resampled = soxr.ResampleStream(file.samplerate, sampling_rate, 1, dtype="float32", quality="VHQ")
+        seen = []
+        for block in _blocks(file, path):
+            yield block.mix if resampled is None else resampled.resample_chunk(block.mix)
+            seen.append(block._replace(mix=block.mix[:0]))
+        if resampled is not None:
+            yield resampled.resample_chunk(np.zeros(0, np.float32), last=True)
+        _warn(file, path, seen)
+
+
 def write_wav(path: str | Path, audio: np.ndarray, sampling_rate: int) -> None:
     """Writes [T] as 16-bit PCM, atomically. Samples out of range are clipped.
 
     Samples are scaled by 32768 and truncated towards zero, as in the reference. Raises DataError for NaN or infinities, DiskError
     if the file cannot be written.
     """
-    if not np.isfinite(audio).all():
-        raise DataError(f"{path}: not written: the audio contains NaN or infinite samples")
-    # Reference: does not clip, so that +1.0 wraps around to -32768.
-    samples = np.clip(audio * np.float32(32768), -32768, 32767).astype(np.int16)
+    with wav_writer(path, sampling_rate) as write:
+        write(audio)
+
+
+@contextmanager
+def wav_writer(path: str | Path, sampling_rate: int) -> Iterator[Callable[[np.ndarray], None]]:
+    """Yields a function that appends samples [T] to a file as `write_wav` writes it, with the same errors.
+
+    The file gets its name when the block ends without an error.
+    """
+
+    def write(audio: np.ndarray) -> None:
+        if not np.isfinite(audio).all():
+            raise DataError(f"{path}: not written: the audio contains NaN or infinite samples")
+        # Reference: does not clip, so that +1.0 wraps around to -32768.
+        file.write(np.clip(audio * np.float32(32768), -32768, 32767).astype(np.int16))
+
     with atomic_write(path) as temporary:
         try:
-            soundfile.write(os.fsencode(temporary), samples, sampling_rate, format="WAV", subtype="PCM_16")
+            with soundfile.SoundFile(os.fsencode(temporary), "w", sampling_rate, 1, "PCM_16", format="WAV") as file:
+                yield write
         except soundfile.SoundFileError as error:
             raise DiskError(f"{path}: cannot be written: {error}") from None
 

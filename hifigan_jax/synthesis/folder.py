@@ -20,6 +20,7 @@ from hifigan_jax import audio, mel_file
 from hifigan_jax.errors import DataError, UsageError
 from hifigan_jax.folders import files_below
 from hifigan_jax.mel_conversion import Conversion
+from hifigan_jax.synthesis.piecewise_output import PiecewiseOutput
 
 if TYPE_CHECKING:
     from hifigan_jax.synthesis.utterances import Utterance
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 # Files are read and written while the device computes.
 _READERS = 2
 _PREFETCH = 4  # files to read ahead, and to queue for writing
+_LONGEST_AT_ONCE = 120  # seconds of a recording that is not read in pieces
 
 
 class Kind(NamedTuple):
@@ -87,15 +89,68 @@ def synthesize_files(
     """
     failed: list[tuple[Path, DataError]] = []
     options = {"converted": converted or vocoder.conversion(), "force": force} if kind is MELS else {}
-    read = partial(_read_mel if kind is MELS else _read_audio, vocoder=vocoder, **options)
-    with _threads(_READERS) as readers, _threads(1) as writer:
-        utterances = _prefetch(readers, ((path, partial(read, path)) for path in targets), failed)
-        write = partial(_write, rate=vocoder.sampling_rate, on_written=on_written)
-        writes = ((path, partial(write, targets[path], samples)) for path, samples in vocoder.synthesize(utterances))
+    read = partial(read_mel if kind is MELS else _read_audio, vocoder=vocoder, **options)
+    with _threads(_READERS) as readers, _threads(1) as writer, _Outputs(targets, vocoder.sampling_rate, on_written) as outputs:
+        inputs = _prefetch(readers, ((path, partial(read, path)) for path in targets), failed)
+        parts = vocoder.synthesize(_parts(inputs, vocoder, failed))
+        writes = ((part.path, partial(outputs.write, part, samples)) for part, samples in parts)
         for path, seconds in _prefetch(writer, writes, failed):
-            yield Outcome(path, targets[path], seconds)
+            if seconds is not None:
+                yield Outcome(path, targets[path], seconds)
     for path, error in failed:
         yield Outcome(path, targets[path], 0.0, error)
+
+
+class _Part(NamedTuple):
+    """An input, or a piece of a long recording, of whose audio the samples [start, stop) are used."""
+
+    path: Path
+    number: int = 0
+    start: int = 0
+    stop: int | None = None
+    is_last: bool = True
+
+
+def _parts(
+    inputs: Iterable[tuple[Path, "Utterance | None"]], vocoder: "Vocoder", failed: list[tuple[Path, DataError]]
+) -> Iterator[tuple[_Part, "Utterance"]]:
+    """The parts of all inputs; recordings that are read in pieces come without an utterance."""
+    for path, utterance in inputs:
+        if utterance is not None:
+            yield _Part(path), utterance
+            continue
+        try:
+            for number, piece in enumerate(vocoder.pieces(audio.audio_blocks(path, vocoder.sampling_rate))):
+                yield _Part(path, number, piece.start, piece.stop, piece.is_last), piece.utterance
+        except DataError as error:
+            failed.append((path, error))
+
+
+class _Outputs:
+    """Writes the audio of parts, which arrive in order for each input."""
+
+    def __init__(self, targets: Mapping[Path, Path], rate: int, on_written: Callable[[Path], None] | None):
+        self._targets, self._rate, self._on_written = targets, rate, on_written
+        self._open: dict[Path, PiecewiseOutput] = {}
+
+    def __enter__(self) -> "_Outputs":
+        return self
+
+    def __exit__(self, *_) -> None:
+        for output in self._open.values():
+            output.close()
+
+    def write(self, part: _Part, samples: np.ndarray) -> float | None:
+        """Writes the audio of a part. After an input's last part, returns the duration of its audio in seconds."""
+        target = self._targets[part.path]
+        if part.path not in self._open:
+            self._open[part.path] = PiecewiseOutput(target, self._rate)
+        seconds = self._open[part.path].add(samples[part.start : part.stop], part.is_last)
+        if seconds is not None:
+            del self._open[part.path]
+            if self._on_written:
+                self._on_written(target)
+        return seconds
 
 
 def _inputs(folder: Path, output: Path, kind: Kind) -> list[Path]:
@@ -181,15 +236,8 @@ def _prefetch(
             yield path, result
 
 
-def _write(target: Path, samples: np.ndarray, rate: int, on_written: Callable[[Path], None] | None) -> float:
-    """Writes a WAV file. Returns its duration in seconds."""
-    audio.write_wav(target, samples, rate)
-    if on_written:
-        on_written(target)
-    return samples.size / rate
-
-
-def _read_mel(path: Path, vocoder: "Vocoder", converted: Conversion, force: bool) -> "Utterance":
+def read_mel(path: Path, vocoder: "Vocoder", converted: Conversion, force: bool) -> "Utterance":
+    """The utterance of a mel; the arguments are those of `synthesize_files`. Raises DataError."""
     mel = mel_file.read_mel(path, vocoder.config.mel.num_mels, converted.source.frames_first)
     try:
         return vocoder.utterance_of_mel(mel, converted, force)
@@ -197,7 +245,11 @@ def _read_mel(path: Path, vocoder: "Vocoder", converted: Conversion, force: bool
         raise DataError(f"{path}: {error}") from None
 
 
-def _read_audio(path: Path, vocoder: "Vocoder") -> "Utterance":
+def _read_audio(path: Path, vocoder: "Vocoder") -> "Utterance | None":
+    """The utterance of a recording, None if the recording is too long to be read at once."""
+    length, rate = audio.length_and_rate(path)
+    if length / rate > _LONGEST_AT_ONCE:
+        return None
     samples = audio.read_audio_at(path, vocoder.sampling_rate)
     try:
         return vocoder.utterance_of_audio(samples)

@@ -30,6 +30,7 @@ from hifigan_jax.models.generator import Conditions
 from hifigan_jax.models.layers import fold_norms
 from hifigan_jax.platforms import platform
 from hifigan_jax.synthesis.packing import Span, pack
+from hifigan_jax.synthesis.pieces import Piece, pieces
 from hifigan_jax.synthesis.streaming import Streamer
 from hifigan_jax.synthesis.utterances import AudioUtterance, MelUtterance, Utterance
 
@@ -235,6 +236,10 @@ class Vocoder:
             mel = self._log_mel(audio)[: audio.size // self.hop_size]
             return self._utterance(mel, slice(0, mel.shape[0] * self.hop_size))
         return AudioUtterance(pad_audio(audio, self.settings), audio.size // self.hop_size)
+
+    def pieces(self, blocks: Iterable[np.ndarray]) -> Iterator[Piece]:
+        """The pieces, for `synthesize`, of a recording of any length that arrives in blocks [T] at the model's sampling rate."""
+        return pieces(map(as_samples, blocks), self.settings, self._spacing["context"])
 
     def synthesize(self, utterances: Iterable[tuple[Hashable, Utterance]]) -> Iterator[tuple[Hashable, np.ndarray]]:
         """Yields (key, audio [F * hop_size]) for each (key, utterance), in the order in which they finish.

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import re
@@ -91,12 +92,14 @@ def test_a_bad_file_does_not_affect_the_others(weights, recordings, tmp_path, ca
 
 
 def test_an_output_that_cannot_be_written_does_not_affect_the_others(weights, recordings, tmp_path, capfd, monkeypatch):
-    write = audio.write_wav
+    writer = audio.wav_writer
 
-    def spoilt(path, samples, rate):
-        write(path, samples * np.nan if path.name.startswith("one") else samples, rate)
+    @contextlib.contextmanager
+    def spoilt(path, rate):
+        with writer(path, rate) as write:
+            yield lambda samples: write(samples * np.nan if path.name.startswith("one") else samples)
 
-    monkeypatch.setattr(audio, "write_wav", spoilt)
+    monkeypatch.setattr(audio, "wav_writer", spoilt)
     code, printed, said = infer(capfd, input_wavs_dir=recordings, output_dir=tmp_path / "out", checkpoint_file=weights)
     assert code == 3
     assert printed.splitlines() == [str(tmp_path / "out/below/two words ü_generated.wav")]
@@ -174,20 +177,20 @@ def main_thread_comes_to(function):
 
 
 def test_an_interrupt_leaves_no_half_written_file(weights, recordings, tmp_path, capfd, monkeypatch, request):
-    write = soundfile.write
+    write = soundfile.SoundFile.write
     interrupts = iter([signal.SIGINT])
 
-    def interrupted(path, *arguments, **keywords):
+    def interrupted(file, samples):
         for number in interrupts:
             main_thread_comes_to("result")  # it waits for this file
             os.kill(os.getpid(), number)
             main_thread_comes_to("shutdown")  # it has heard of it, while the file is being written
-        write(path, *arguments, **keywords)
+        write(file, samples)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     infer(capfd, input_wavs_dir=recordings, output_dir=tmp_path / "before", checkpoint_file=weights)  # compiles
-    monkeypatch.setattr(soundfile, "write", interrupted)
+    monkeypatch.setattr(soundfile.SoundFile, "write", interrupted)
     code, printed, _ = infer(capfd, input_wavs_dir=recordings, output_dir=tmp_path / "out", checkpoint_file=weights)
     assert code == 130
     written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
