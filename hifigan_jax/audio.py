@@ -62,7 +62,7 @@ def read_segment(path: str | Path, start: int, length: int) -> np.ndarray:
 def inspect_audio(path: str | Path) -> AudioInfo:
     """Decodes the entire file, in bounded memory, to check that it can be read. Raises the errors of `read_audio`."""
     with _opened(path) as file:
-        blocks = [block._replace(mix=block.mix[:0]) for block in _blocks(file, path)]
+        blocks = [block.without_samples() for block in _blocks(file, path)]
         _warn(file, path, blocks)
         return AudioInfo(file.frames, file.samplerate, max(block.peak for block in blocks))
 
@@ -143,7 +143,7 @@ def audio_blocks(path: str | Path, sampling_rate: int) -> Iterator[np.ndarray]:
         seen = []
         for block in _blocks(file, path):
             yield block.mix if resampled is None else resampled.resample_chunk(block.mix)
-            seen.append(block._replace(mix=block.mix[:0]))
+            seen.append(block.without_samples())
         if resampled is not None:
             yield resampled.resample_chunk(np.zeros(0, np.float32), last=True)
         _warn(file, path, seen)
@@ -186,6 +186,10 @@ class _Block(NamedTuple):
     mix: np.ndarray
     peak: float
     channels_peak: float
+
+    def without_samples(self) -> "_Block":
+        """The peaks alone; a slice of the samples would keep all of them in memory."""
+        return self._replace(mix=np.zeros(0, np.float32))
 
 
 @contextmanager
