@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from hifigan_jax import audio, mel_file
+from hifigan_jax import audio
 from hifigan_jax.config import Mel
 from hifigan_jax.errors import DataError
 from hifigan_jax.mel_conversion import Conversion, conversion
@@ -30,10 +30,9 @@ def _is_complete(path: Path, target: Path, kind: Kind, settings: Mel, converted:
         return False
 
 
-def _expected_length(path: Path, kind: Kind, settings: Mel, converted: Conversion) -> int:
+def _expected_length(path: Path, kind: Kind, vocoder: "Vocoder", converted: Conversion) -> int:
     """Samples of the audio that is synthesized from an input. Raises DataError."""
     if kind is MELS:
-        kept = converted.kept(mel_file.read_mel(path, settings.num_mels, converted.source.frames_first).shape[0])
-        return kept.stop - kept.start
+        return read_mel(path, vocoder, converted, force=True).wanted * vocoder.hop_size
     samples, rate = audio.length_and_rate(path)
-    return audio.resampled_length(samples, rate, settings.sampling_rate) // settings.hop_size * settings.hop_size
+    return audio.resampled_length(samples, rate, vocoder.sampling_rate) // vocoder.hop_size * vocoder.hop_size
