@@ -2,30 +2,30 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hifigan_jax import audio
-from hifigan_jax.config import Mel
 from hifigan_jax.errors import DataError
-from hifigan_jax.mel_conversion import Conversion, conversion
-from hifigan_jax.synthesis.folder import MELS, Kind
+from hifigan_jax.mel_conversion import Conversion
+from hifigan_jax.synthesis.folder import MELS, Kind, read_mel
+
+if TYPE_CHECKING:
+    from hifigan_jax.synthesis.vocoder import Vocoder
 
 
-def complete_outputs(targets: Mapping[Path, Path], kind: Kind, settings: Mel, converted: Conversion | None = None) -> set[Path]:
+def complete_outputs(targets: Mapping[Path, Path], kind: Kind, vocoder: "Vocoder", converted: Conversion) -> set[Path]:
     """The inputs of `output_paths` whose output is a complete WAV file of the rate and the length that it should have.
-
-    `converted` is the conversion of mels, if they are of another convention than `settings`.
 
     The content is not compared: another model, or a changed recording of the same length, is not noticed.
     """
-    converted = conversion(settings) if converted is None else converted
-    return {path for path, target in targets.items() if _is_complete(path, target, kind, settings, converted)}
+    return {path for path, target in targets.items() if _is_complete(path, target, kind, vocoder, converted)}
 
 
-def _is_complete(path: Path, target: Path, kind: Kind, settings: Mel, converted: Conversion) -> bool:
+def _is_complete(path: Path, target: Path, kind: Kind, vocoder: "Vocoder", converted: Conversion) -> bool:
     if not target.is_file():
         return False
     try:
-        return audio.wav_length(target) == (_expected_length(path, kind, settings, converted), settings.sampling_rate)
+        return audio.wav_length(target) == (_expected_length(path, kind, vocoder, converted), vocoder.sampling_rate)
     except DataError:
         return False
 
