@@ -33,6 +33,7 @@ def _is_complete(path: Path, target: Path, kind: Kind, vocoder: "Vocoder", conve
 def _expected_length(path: Path, kind: Kind, vocoder: "Vocoder", converted: Conversion) -> int:
     """Samples of the audio that is synthesized from an input. Raises DataError."""
     if kind is MELS:
-        return read_mel(path, vocoder, converted, force=True).wanted * vocoder.hop_size
+        kept = read_mel(path, vocoder, converted, force=True).kept
+        return kept.stop - kept.start
     samples, rate = audio.length_and_rate(path)
     return audio.resampled_length(samples, rate, vocoder.sampling_rate) // vocoder.hop_size * vocoder.hop_size
