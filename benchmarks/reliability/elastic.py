@@ -1,0 +1,111 @@
+"""Resumes a run on other numbers of devices and processes, and compares gradients between numbers of devices.
+
+    python benchmarks/reliability/elastic.py
+
+Runs of 20 steps that change their devices after step 10: 1 to 2, 1 to 4, 1 to two processes with one device each, and 2, 4 and
+two processes to 1. Each is compared with 20 steps on one device. The gradients are those of tests/training/devices.py: one step
+of SGD, so that no optimizer hides an error.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+
+import common
+import numpy as np
+
+STEPS = 20
+SETTINGS = {"batch_size": 4, "num_workers": 1, "checkpoint_interval": STEPS // 2}
+LAYOUTS = {"1 device": (1, 1), "2 devices": (2, 1), "4 devices": (4, 1), "2 processes": (1, 2)}  # devices of each, processes
+DEVICES = common.ROOT / "tests" / "training" / "devices.py"
+
+
+def main() -> None:
+    with common.work_folder() as folder:
+        common.inputs.record(folder / "in", *(f"{number}.wav" for number in range(20)))
+        for name, layout in LAYOUTS.items():
+            train(folder, name, layout, STEPS // 2)
+        train(folder, "1 device", (1, 1), STEPS, name="straight")
+        report_elastic(folder)
+    report_gradients()
+
+
+def train(folder: pathlib.Path, source: str, layout: tuple[int, int], steps: int, name: str | None = None) -> None:
+    """Trains `source`, or a copy of it named `name`, until `steps` on this layout."""
+    devices, processes = layout
+    if name is not None:
+        shutil.copytree(folder / source, folder / name)
+    config = common.configuration(folder, name or source, **SETTINGS)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    environment = {"JAX_NUM_CPU_DEVICES": str(devices)}
+    if processes > 1:
+        environment |= {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}", "JAX_NUM_PROCESSES": str(processes)}
+    arguments, log = ["--config", str(config), "--max_steps", str(steps)], folder / "log"
+    started = [common.start(arguments, log, environment | {"JAX_PROCESS_ID": str(number)}) for number in range(processes)]
+    codes = [process.wait() for process in started]
+    common.note(f"{name or source}, step {steps}: {codes}")
+    assert not any(codes), log.read_text()
+
+
+def report_elastic(folder: pathlib.Path) -> None:
+    """Resumes on other layouts and prints the result."""
+    expected, of_losses = common.arrays(folder / "straight", STEPS), common.losses(folder / "straight")
+    distances, of_loss = {}, {}
+    others = [name for name in LAYOUTS if name != "1 device"]
+    for before, after in [*(("1 device", name) for name in others), *((name, "1 device") for name in others)]:
+        name = f"{before} to {after}"
+        train(folder, before, LAYOUTS[after], STEPS, name)
+        distances[name] = distance(common.arrays(folder / name, STEPS), expected)
+        pairs = zip(common.losses(folder / name), of_losses, strict=True)
+        of_loss[name] = max(abs(a[key] - b[key]) / abs(b[key]) for a, b in pairs for key in b if "loss" in key)
+    common.result(
+        "R4",
+        f"resume on 2 or 4 devices or 2 processes after step {STEPS // 2} of {STEPS}, and back: distance of the parameters"
+        " relative to their norm",
+        "<= 1e-5",
+        f"{max(distances.values()):.1e}",
+        max(distances.values()) <= 1e-5 and max(of_loss.values()) <= 1e-3,  # other recordings would give other losses
+        distances=distances,
+        losses=of_loss,
+    )
+
+
+def distance(found: common.Arrays, expected: common.Arrays) -> float:
+    """The larger of the relative L2 distances of both networks' parameters."""
+    networks = ("generator/", "training/discriminator/params/")
+    return max(
+        np.sqrt(sum(np.sum((found[name].astype(np.float64) - expected[name]) ** 2) for name in names))
+        / np.sqrt(sum(np.sum(expected[name].astype(np.float64) ** 2) for name in names))
+        for names in ([name for name in expected if name.startswith(network)] for network in networks)
+    )
+
+
+def report_gradients() -> None:
+    """Compares gradients and prints the result. The generator's L1 losses flip signs with rounding, hence its larger bound."""
+    found = {}
+    for dtype, micro_batches in (("float32", "1"), ("float64", "2")):
+        command = [sys.executable, str(DEVICES), dtype, micro_batches, "2", "4", "8"]
+        environment = os.environ | {"JAX_NUM_CPU_DEVICES": "8"}
+        output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        rows = json.loads(output.splitlines()[-1])
+        for network in ("discriminator", "generator"):
+            found[f"{dtype} {network}"] = max(row[network] for row in rows)
+    bounds = {"float32 discriminator": 1e-5, "float32 generator": 2e-4, "float64 discriminator": 1e-9, "float64 generator": 1e-9}
+    common.result(
+        "R6",
+        "gradients on 2, 4 and 8 devices against one, discriminator and generator, in float32; in float64",
+        "1e-5, 2e-4; 1e-9",
+        "{float32 discriminator:.0e}, {float32 generator:.0e}; {float64 generator:.0e}".format(**found),
+        all(found[name] <= bound for name, bound in bounds.items()),
+        distances=found,
+    )
+
+
+if __name__ == "__main__":
+    main()
