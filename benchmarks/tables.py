@@ -190,6 +190,16 @@ def quality(result: Result) -> str:
     return markdown_rows(Table(columns_of(evaluation, QUALITY), tuple(rows), ""))
 
 
+def reliability(result: Result) -> str:
+    """What must hold whatever happens to a run: target and figure of each bar, and the reference's figure where measured."""
+    rows = []
+    for row in result["rows"]:
+        figure = row["figure"] if row["passed"] else f"**{row['figure']}**"
+        reference = result["reference"].get(row["bar"], {}).get("figure", "")
+        rows.append([row["bar"], row["what"], row["target"], figure, reference, row["program"].removesuffix(".py")])
+    return table(["", "", "target", "measured", "reference", "program"], rows)
+
+
 def overview(results: Mapping[str, Result]) -> str:
     """The README's table: our time and the reference's for the usual jobs."""
     rows = []
@@ -218,7 +228,7 @@ TABLES: dict[str, Callable[[Result], str]] = {
     function.__name__: function
     for function in (
         *(synthesis, training, streaming, folder, start, precision, exactness, agreement, copy_synthesis),
-        *(trajectory, families, learning, roofline, memory, quality),
+        *(trajectory, families, learning, roofline, memory, quality, reliability),
     )
 }
 OVERVIEW = ("synthesis", "training", "folder", "start", "streaming")  # the results in the README's table

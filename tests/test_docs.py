@@ -18,7 +18,7 @@ sys.path.append(str(ROOT / "benchmarks"))
 import tables  # noqa: E402
 
 PAGES = [*tables.pages(), ROOT / "CONTRIBUTING.md"]
-SOURCES = sorted([*(ROOT / "hifigan_jax").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")])
+SOURCES = sorted([*(ROOT / "hifigan_jax").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")])
 LARGEST = 5 * 1024  # bytes
 README_LARGEST = 6656
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -68,10 +69,13 @@ def configuration(folder: pathlib.Path, run: str = "run", **changes: Any) -> pat
 
 
 def train(config: pathlib.Path, **flags: Any):
-    """The outcome of `train.py` in this process: code, printed, messages."""
+    """The outcome of `train.py` in this process: code, printed, messages. An exception that it does not catch is a message."""
     import programs
 
-    return programs.train(config=config, **flags)
+    try:
+        return programs.train(config=config, **flags)
+    except Exception:
+        return programs.Outcome(1, [], traceback.format_exc().splitlines())
 
 
 @contextlib.contextmanager

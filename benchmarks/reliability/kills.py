@@ -91,7 +91,7 @@ def report(run: Run, kills: int, last: int, straight, folder: pathlib.Path) -> N
     good = kills - len(run.problems)
     common.result(
         "R1",
-        "`kill -9` at random moments, also during saves and start-up: next start resumes the newest complete step",
+        "`kill -9` at random moments: the newest step is resumed",
         f"{kills} of {kills}",
         f"{good} of {kills}",
         not run.problems,
@@ -100,7 +100,7 @@ def report(run: Run, kills: int, last: int, straight, folder: pathlib.Path) -> N
     same = "bit-identical" if not different and lines else f"{len(different)} arrays differ, losses equal: {lines}"
     common.result(
         "R2",
-        f"state and losses after {kills} kills and {last} steps, against an uninterrupted run",
+        "state and losses after these kills, against no kill",
         "bit-identical",
         same,
         not different and lines,

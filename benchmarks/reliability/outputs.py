@@ -48,8 +48,7 @@ def main() -> None:
     cases = len(WITHOUT_EFFECT) + 5
     common.result(
         "R24",
-        "no TensorBoard, `logs` a file, disk of the logs full, clock set back, stdout full or closed, read-only folders:"
-        " training unchanged, or one line",
+        "no TensorBoard, full logs or stdout, read-only folders, clock",
         f"{cases} of {cases}",
         f"{cases - len({problem.partition(':')[0] for problem in problems})} of {cases}",
         not problems,

@@ -22,7 +22,7 @@ HERE = pathlib.Path(__file__).parent
 RESULTS = common.ROOT / "docs" / "results" / "reliability.json"
 # Each program with the arguments of the complete and of the quick measurement
 PROGRAMS = {
-    "kills.py": (["--kills", "100"], ["--kills", "5"]),
+    "kills.py": (["--kills", "100"], ["--kills", "4"]),
     "resume.py": (["--resumes", "100"], ["--resumes", "12"]),
     "elastic.py": ([], []),
     "order.py": ([], []),

@@ -33,7 +33,7 @@ def report_first(folder: pathlib.Path) -> None:
     with common.shared_programs():
         for name, phase in ((name, phase) for name in SIGNALS for phase in PHASES):
             run = f"{name}-{phase}"
-            with at(phase, functools.partial(os.kill, os.getpid(), getattr(signal, name))):
+            with common.replaced(*at(phase, functools.partial(os.kill, os.getpid(), getattr(signal, name)))):
                 outcome = common.train(common.configuration(folder, run, **SETTINGS))
             saved = common.newest_step(folder / run)
             stopped = bool(outcome.about(f"stopping at step {saved}, as requested"))
@@ -42,7 +42,7 @@ def report_first(folder: pathlib.Path) -> None:
     total = len(SIGNALS) * len(PHASES)
     common.result(
         "R7",
-        "SIGTERM, SIGINT, SIGUSR1 in a step, validation, save or wait for data: exit code 0, checkpoint of that step",
+        "SIGTERM, SIGINT, SIGUSR1 in any phase: that step is saved",
         f"{total} of {total}",
         f"{total - len(problems)} of {total}",
         not problems,
@@ -77,7 +77,7 @@ def report_second(folder: pathlib.Path) -> None:
     slowest = max(seconds.values())
     common.result(
         "R7",
-        f"a second signal, also in the compiler, in {len(seconds)} cases: time to the end",
+        "a second signal, also during compilation: time to exit",
         "< 1 s",
         f"{slowest:.2f} s",
         slowest < 1,
@@ -86,14 +86,14 @@ def report_second(folder: pathlib.Path) -> None:
 
 
 def at(phase: str, action):
-    """Within the block, `action` is called once in this phase of step STEP."""
+    """An object, the name of its attribute, and the value that calls `action` once in this phase of step STEP."""
     from hifigan_jax import checkpoint, data
     from hifigan_jax.training import loop, validation
 
     if phase == "step":
-        return common.replaced(loop, "train_step", functools.partial(_acting_step, loop.train_step, action))
+        return loop, "train_step", functools.partial(_acting_step, loop.train_step, action)
     if phase == "data":
-        return common.replaced(data, "iterate", functools.partial(_acting_stream, data.iterate, action))
+        return data, "iterate", functools.partial(_acting_stream, data.iterate, action)
     owner, name = {"validation": (validation.Validator, "run"), "save": (checkpoint, "save")}[phase]
     original = getattr(owner, name)
 
@@ -102,7 +102,7 @@ def at(phase: str, action):
             action()
         return original(*arguments, **options)
 
-    return common.replaced(owner, name, acting)
+    return owner, name, acting
 
 
 def _acting_step(make, action, *arguments, **options):
@@ -125,7 +125,7 @@ def _acting_stream(iterate, action, *arguments, **options):
 
 def _block(phase: str, marker: pathlib.Path) -> None:
     """The process blocks in this phase, in a call that does not return for minutes."""
-    at(phase, functools.partial(_compute_for_minutes, marker)).__enter__()
+    setattr(*at(phase, functools.partial(_compute_for_minutes, marker)))
 
 
 def _compute_for_minutes(marker: pathlib.Path) -> None:
