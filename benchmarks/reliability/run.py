@@ -26,6 +26,7 @@ PROGRAMS = {
     "resume.py": (["--resumes", "100"], ["--resumes", "12"]),
     "elastic.py": ([], []),
     "order.py": ([], []),
+    "gradients.py": ([], []),
     "signals.py": ([], []),
     "damage.py": ([], ["--quick"]),
     "disk.py": (["--moments", "20"], ["--moments", "4"]),
