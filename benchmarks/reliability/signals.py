@@ -68,7 +68,7 @@ def report_second(folder: pathlib.Path) -> None:
         time.sleep(0.3)
         alive, sent = process.is_alive(), time.monotonic()
         os.kill(process.pid, number)
-        process.join(60)
+        process.join(20)
         seconds[run] = time.monotonic() - sent
         if not alive or process.exitcode in (0, None):
             seconds[run] = float("inf")
