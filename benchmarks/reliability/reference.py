@@ -78,11 +78,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         prepare(options.checkout, options.recordings, folder)
-        kills(folder, options.kills)
         sys.path.insert(0, str(folder / "code"))
         resumes(folder)
         flips(folder, options.flips)
         not_a_number(folder)
+        kills(folder, options.kills)
 
 
 def report(bar: str, figure: str, **detail) -> None:
