@@ -11,7 +11,7 @@ from pathlib import Path
 from hifigan_jax import runtime
 from hifigan_jax.cli.options import add_compile_cache, add_compute_dtype, add_mel_convention
 from hifigan_jax.errors import DataError, UsageError
-from hifigan_jax.files import atomic_write
+from hifigan_jax.files import atomic_write, clear_temporary
 from hifigan_jax.synthesis.existing import complete_outputs
 from hifigan_jax.synthesis.folder import MELS, RECORDINGS, Outcome, output_paths, size_of, synthesize_files
 
@@ -63,6 +63,8 @@ def main(options: argparse.Namespace) -> int:
         raise UsageError("--mel_convention and --mel_statistics describe mels: give them with --input_mels_dir")
     output = options.output_dir or Path("generated_files_from_mel" if kind is MELS else "generated_files")
     targets = output_paths(source, output, kind, *options.shard)
+    for folder in {target.parent for target in targets.values()}:
+        clear_temporary(folder)
     start = time.perf_counter()
 
     long_work = sum(map(size_of, targets)) > _SHORT_WORK
