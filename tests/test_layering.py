@@ -26,7 +26,7 @@ LAYERS = {
         *("config.*", "models.*", "weights", "weights.*"),
     ],
     "assembly": [
-        *("checkpoint", "loading", "generator_file", "flops"),
+        *("manifest", "checkpoint", "loading", "generator_file", "flops"),
         # Metrics are below training, which may measure them in validation.
         *("evaluation.metric", "evaluation.metrics", "evaluation.metrics.*", "evaluation.registry", "evaluation.provenance"),
         *("evaluation.spectra", "evaluation.world", "evaluation.seeds", "evaluation.torchaudio"),

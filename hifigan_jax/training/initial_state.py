@@ -48,26 +48,25 @@ class InitialState(NamedTuple):
         return self._own_checkpoint() or self._reference_run() or self._fresh(finetune_from)
 
     def _own_checkpoint(self) -> tuple[TrainState, Position] | None:
-        found = checkpoint.steps(self.folder, checkpoint.TRAINING)
+        found = checkpoint.resumable(self.folder)
         if not found:
             return None
-        checkpoint.check_same_model(found[0], self.config)
+        (state, saved_data, folder), damaged = checkpoint.first_usable(found, self._restored)
+        if jax.process_index() == 0:
+            for unusable in damaged:
+                checkpoint.set_aside(unusable)
+        logger.info("resuming from %s", folder)
+        position = Position(*(int(value) for value in jax.device_get((state.step, state.epoch, state.batch_in_epoch))))
+        if not saved_data:  # a converted run of the reference
+            return self._placed_by_count(state, position.step, position.epoch)
+        return self._placed(state, position, unchanged=saved_data == self.data or not position.batch_in_epoch)
+
+    def _restored(self, folder: Path) -> tuple[TrainState, Mapping[str, Any], Path]:
+        checkpoint.check_same_model(folder, self.config)
         shapes = state_shapes(self.config)
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.replicated), shapes)
-        for folder in found:
-            try:
-                parts = {name: checkpoint.restore(folder, name, leaves) for name, leaves in to_parts(target).items()}
-                saved_data = checkpoint.read_manifest(folder)["data"]
-            except CheckpointError as error:
-                logger.warning("%s; trying the previous one", error)
-                continue
-            state = from_parts(parts, shapes)
-            logger.info("resuming from %s", folder)
-            position = Position(*(int(value) for value in jax.device_get((state.step, state.epoch, state.batch_in_epoch))))
-            if not saved_data:  # a converted run of the reference
-                return self._placed_by_count(state, position.step, position.epoch)
-            return self._placed(state, position, unchanged=saved_data == self.data or not position.batch_in_epoch)
-        raise CheckpointError(f"{found[0].parent}: none of its checkpoints can be used: start again in another --checkpoint_path")
+        parts = {name: checkpoint.restore(folder, name, leaves) for name, leaves in to_parts(target).items()}
+        return from_parts(parts, shapes), checkpoint.read_manifest(folder).data, folder
 
     def _reference_run(self) -> tuple[TrainState, Position] | None:
         pairs = find_pairs(self.folder)
@@ -88,7 +87,7 @@ class InitialState(NamedTuple):
     def _fresh(self, finetune_from: str | None) -> tuple[TrainState, Position]:
         state = placed_first_state(self.config, self.replicated)
         if finetune_from is not None:
-            given = load_generator(finetune_from)
+            given = load_generator(finetune_from, intact=(checkpoint.TRAINING,))
             differing = model_differences(given.config, self.config)
             if differing:
                 raise CheckpointError(f"{finetune_from}: does not match the model in --config: {', '.join(differing)}")

@@ -29,11 +29,24 @@ def test_files_deleted_or_emptied_during_a_run_do_not_stop_it(quick, tmp_path):
 # --- folders with other files ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the run overwrites config.json")
 def test_an_existing_configuration_of_other_weights_is_kept(quick, tiny, tmp_path):
     record(tmp_path / "in", *RUN)
     (tmp_path / "theirs").mkdir()
     shutil.copy(tiny, tmp_path / "theirs" / "generator_v9")
     theirs = write_json(tmp_path / "theirs" / "config.json", GENERATOR | {"note": "ours since March"}).read_bytes()
-    train(config=quick, input_wavs_dir=tmp_path / "in", checkpoint_path=tmp_path / "theirs", max_steps=1)
-    assert theirs in [path.read_bytes() for path in (tmp_path / "theirs").rglob("*") if path.is_file()]
+    outcome = train(config=quick, input_wavs_dir=tmp_path / "in", checkpoint_path=tmp_path / "theirs", max_steps=1)
+    assert outcome.code == 0, outcome.messages
+    assert outcome.about("config.json: renamed to config_original.json")
+    assert (tmp_path / "theirs" / "config_original.json").read_bytes() == theirs
+
+
+def test_a_folder_with_weights_of_another_model_is_refused(quick, tiny, tmp_path):
+    record(tmp_path / "in", *RUN)
+    (tmp_path / "theirs").mkdir()
+    shutil.copy(tiny, tmp_path / "theirs" / "generator_v9")
+    theirs = write_json(tmp_path / "theirs" / "config.json", GENERATOR | {"fmax": 7600}).read_bytes()
+    outcome = train(config=quick, input_wavs_dir=tmp_path / "in", checkpoint_path=tmp_path / "theirs", max_steps=1)
+    assert outcome.code == 4
+    assert "fmax is 7600.0, expected 8000.0: choose another --checkpoint_path" in outcome.messages[-1]
+    assert sorted(path.name for path in (tmp_path / "theirs").iterdir()) == ["config.json", "generator_v9"]
+    assert (tmp_path / "theirs" / "config.json").read_bytes() == theirs
