@@ -121,6 +121,14 @@ def steps(run: Path, part: str) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name), reverse=True)
 
 
+def delete(folder: Path) -> None:
+    """Deletes a step at once: what remains if this is interrupted is never taken for a checkpoint."""
+    outgoing = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(outgoing, ignore_errors=True)
+    folder.rename(outgoing)
+    shutil.rmtree(outgoing, ignore_errors=True)
+
+
 def clear_leftovers(run: Path) -> None:
     """Deletes the remains of interrupted saves. Only for the process that writes to the run."""
     for path in (run / FOLDER).glob(".*.tmp"):
