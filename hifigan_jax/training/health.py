@@ -16,7 +16,7 @@ NAMED_RECORDINGS = 64  # in the log line of a skipped step
 
 
 class Diverged(Exception):
-    """Training cannot continue from its current state; the message says why."""
+    """Training cannot continue from its current state; the message is the reason."""
 
 
 class TrainingDiverged(HifiganError):
