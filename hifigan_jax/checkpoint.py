@@ -148,6 +148,12 @@ def first_usable(folders: Sequence[Path], use: Callable[[Path], Used]) -> tuple[
         logger.warning("%s", str(error).removesuffix(HINT))
     reason = str(first).removesuffix(HINT)
     raise CheckpointError(f"{reason}; none of the {len(others)} older checkpoints can be used either: use another folder")
+def delete(folder: Path) -> None:
+    """Deletes a step at once: what remains if this is interrupted is never taken for a checkpoint."""
+    outgoing = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(outgoing, ignore_errors=True)
+    folder.rename(outgoing)
+    shutil.rmtree(outgoing, ignore_errors=True)
 
 
 def clear_leftovers(run: Path) -> None:

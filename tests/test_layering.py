@@ -22,7 +22,7 @@ LAYERS = {
         *("config", "config.sections", "models", "models.convolution*"),
     ],
     "parts": [
-        *("mel", "mel_file", "mel_conversion", "mel_guard", "file_lists", "recordings", "data"),
+        *("mel", "mel_file", "mel_conversion", "mel_guard", "file_lists", "recordings", "set_aside", "data"),
         *("config.*", "models.*", "weights", "weights.*"),
     ],
     "assembly": [
@@ -51,7 +51,7 @@ WITHOUT_JAX = [
     "recordings",
     "data",
 ]
-WITHOUT_JAX += ["mel_file", "mel_conversion", "mel_guard"]
+WITHOUT_JAX += ["mel_file", "mel_conversion", "mel_guard", "set_aside"]
 WITHOUT_JAX += ["config", "config.*", "models.registry", "models.family", "models.*config", "models.*torch_names"]
 WITHOUT_JAX += ["synthesis", "synthesis.folder", "weights.*", "evaluation", "evaluation.*", "training.validation_metrics"]
 
