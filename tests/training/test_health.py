@@ -166,7 +166,7 @@ def trained(run):
 
 
 def history(run, step):
-    return checkpoint.read_manifest(run / "checkpoints" / f"{step:08d}")["data"]["history"]
+    return checkpoint.read_manifest(run / "checkpoints" / f"{step:08d}").data["history"]
 
 
 def test_a_run_continues_after_a_batch_of_nan(config, run_of, fault, caplog, leaves):
