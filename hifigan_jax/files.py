@@ -1,4 +1,4 @@
-"""Atomic writes of files."""
+"""Atomic writes of files, and appends."""
 
 import os
 import tempfile
@@ -30,6 +30,18 @@ def atomic_write(path: str | Path) -> Iterator[str]:
         raise DiskError(f"{path}: cannot be written: {error}") from None
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def append_whole(path: str | Path, content: bytes) -> None:
+    """Appends `content` to a file, which is created if it is missing. If that fails, the file keeps its length. Raises OSError."""
+    with open(path, "ab", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        try:
+            while content:
+                content = content[file.write(content) :]
+        except OSError:
+            file.truncate(end)
+            raise
 
 
 def _umask() -> int:

@@ -1,18 +1,16 @@
 """The recordings of a run: file lists and folders, and an index of each file's length and peak."""
 
 import functools
-import json
 import logging
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from hifigan_jax import audio, mel_file
 from hifigan_jax.config import Config, Data, Mel
 from hifigan_jax.errors import DataError, UsageError
-from hifigan_jax.files import atomic_write
+from hifigan_jax.file_index import inspect_all
 
 logger = logging.getLogger(__name__)
 
@@ -44,14 +42,14 @@ class Corpus(NamedTuple):
         return len(self.training) // batch_size
 
 
-def load_corpus(config: Config, index_path: Path) -> Corpus:
+def load_corpus(config: Config, index_path: Path, check: Callable[[], None] = lambda: None) -> Corpus:
     """Finds the run's recordings and inspects each file once; keeps the results in `index_path`.
 
-    Unreadable files are logged and left out. Raises DataError for a file of another sampling rate, if no file or less than one
-    batch is left, and for a mel that does not match its recording.
+    Calls `check` after each file; what it raises ends the search. Unreadable files are logged and left out. Raises DataError for a
+    file of another sampling rate, if no file or less than one batch is left, and for a mel that does not match its recording.
     """
     training, validation = list_recordings(config.data)
-    entries, failed = _inspect_all(sorted({*training, *validation}), index_path, _inspect, len(audio.AudioInfo._fields))
+    entries, failed = inspect_all(sorted({*training, *validation}), index_path, _inspect, len(audio.AudioInfo._fields), check)
     infos = {path: audio.AudioInfo(*entry) for path, entry in entries.items()}
     for error in failed[:10]:
         logger.warning("left out: %s", error)
@@ -74,7 +72,7 @@ def load_corpus(config: Config, index_path: Path) -> Corpus:
         )
     if not config.data.fine_tuning:
         return corpus
-    return _with_mels(corpus, config.data.input_mels_dir, mel, index_path.with_name("mels.json"))
+    return _with_mels(corpus, config.data.input_mels_dir, mel, index_path.with_name("mels.json"), check)
 
 
 def list_recordings(data: Data) -> tuple[list[str], list[str]]:
@@ -155,14 +153,14 @@ def _recordings(paths: Sequence[str], infos: dict[str, audio.AudioInfo], shortes
     return tuple(recordings)
 
 
-def _with_mels(corpus: Corpus, folder: str, mel: Mel, index_path: Path) -> Corpus:
+def _with_mels(corpus: Corpus, folder: str, mel: Mel, index_path: Path, check: Callable[[], None]) -> Corpus:
     """Adds to each recording its mel, `<stem>.npy` in input_mels_dir; logs all mels that do not match before raising DataError.
 
     A mel has one frame per hop_size samples. If every mel has one frame more, all are taken as framed like Tacotron 2's.
     """
     recordings = {recording.path: recording for recording in (*corpus.training, *corpus.validation)}
     mels = {path: os.path.join(folder, Path(path).stem + ".npy") for path in recordings}
-    known, problems = _inspect_all(sorted(set(mels.values())), index_path, functools.partial(_inspect_mel, mel.num_mels), 1)
+    known, problems = inspect_all(sorted(set(mels.values())), index_path, functools.partial(_inspect_mel, mel.num_mels), 1, check)
     expected = {path: recording.samples // mel.hop_size for path, recording in recordings.items() if mels[path] in known}
     centered = bool(expected) and all(known[mels[path]][0] == frames + 1 for path, frames in expected.items())
     if centered:
@@ -190,32 +188,6 @@ def _with_mels(corpus: Corpus, folder: str, mel: Mel, index_path: Path) -> Corpu
     return Corpus(tuple(map(paired, corpus.training)), tuple(map(paired, corpus.validation)))
 
 
-def _inspect_all(
-    paths: Sequence[str], index_path: Path, inspect: Callable[[str], tuple | DataError], width: int
-) -> tuple[dict[str, list], list[DataError]]:
-    """The result of `inspect` for each readable file, `width` values, and the errors of the others.
-
-    Inspects only files whose size or modification time differs from the index.
-    """
-    known = _read_index(index_path, width)
-    stamps = {path: _stamp(path) for path in paths}
-    entries = {path: known[path] for path in paths if path in known and known[path][:2] == stamps[path]}
-    new = [path for path in paths if path not in entries]
-    if new:
-        logger.info("reading %d files for the index %s", len(new), index_path.name)
-    failed = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for path, info in zip(new, pool.map(inspect, new), strict=True):
-            if isinstance(info, DataError):
-                failed.append(info)
-            else:
-                entries[path] = [*stamps[path], *info]
-    if new:
-        with atomic_write(index_path) as temporary:
-            Path(temporary).write_text(json.dumps(entries, indent=0), encoding="utf-8")
-    return {path: entries[path][2:] for path in paths if path in entries}, failed
-
-
 def _inspect(path: str) -> audio.AudioInfo | DataError:
     try:
         if not audio.is_seekable(path):
@@ -230,19 +202,3 @@ def _inspect_mel(num_mels: int, path: str) -> tuple[int] | DataError:
         return mel_file.read_mel(path, num_mels).shape[:1]
     except DataError as error:
         return error
-
-
-def _stamp(path: str) -> list[int]:
-    try:
-        stat = os.stat(path)
-    except (OSError, ValueError):
-        return [0, 0]
-    return [stat.st_size, stat.st_mtime_ns]
-
-
-def _read_index(path: Path, width: int) -> dict[str, list]:
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-        return {name: entry for name, entry in index.items() if len(entry) == 2 + width}
-    except (OSError, ValueError, AttributeError, TypeError):
-        return {}  # the index is then rebuilt

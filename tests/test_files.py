@@ -4,7 +4,7 @@ import pathlib
 import pytest
 
 from hifigan_jax.errors import DiskError
-from hifigan_jax.files import atomic_write
+from hifigan_jax.files import append_whole, atomic_write
 
 
 def write(path, text="new"):
@@ -62,3 +62,13 @@ def test_obstacles_are_disk_errors_and_are_not_removed(tmp_path):
             write(path)
         assert str(caught.value).startswith(f"{path}: cannot be written: ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken"]
+
+
+def test_an_append_that_fails_changes_nothing(tmp_path, full_after):
+    path = tmp_path / "a.txt"
+    append_whole(path, b"one\n")
+    with full_after(2), pytest.raises(OSError, match="File too large"):  # two bytes are written, then none
+        append_whole(path, b"two\n")
+    assert path.read_bytes() == b"one\n"
+    append_whole(path, b"three\n")
+    assert path.read_bytes() == b"one\nthree\n"

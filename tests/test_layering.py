@@ -17,11 +17,15 @@ PACKAGE = pathlib.Path(hifigan_jax.__file__).parent
 # From the lowest to the highest. A module belongs to the first layer with a matching pattern.
 LAYERS = {
     "values": [
+<<<<<<< HEAD
         *("errors", "faults", "conventions", "files", "audio", "wav_header", "losses", "machine"),
         *("platforms", "runtime", "trees"),
+=======
+        *("errors", "faults", "conventions", "files", "printing", "audio", "losses", "machine", "platforms", "runtime", "trees"),
+>>>>>>> 9dbe465 (WIP)
         *("config", "config.sections", "models", "models.convolution*"),
     ],
-    "parts": ["mel", "mel_file", "recordings", "data", "config.*", "models.*", "weights", "weights.*"],
+    "parts": ["mel", "mel_file", "file_index", "recordings", "data", "config.*", "models.*", "weights", "weights.*"],
     "assembly": [
         *("checkpoint", "loading", "generator_file", "flops"),
         # Metrics are below training, which may measure them in validation.
@@ -46,7 +50,12 @@ WITHOUT_JAX = [
     "data",
 ]
 WITHOUT_JAX += ["mel_file", "config", "config.*", "models.registry", "models.family", "models.*config", "models.*torch_names"]
+<<<<<<< HEAD
 WITHOUT_JAX += ["synthesis", "synthesis.folder", "weights.*", "evaluation", "evaluation.*", "training.validation_metrics"]
+=======
+WITHOUT_JAX += ["weights.*", "evaluation", "evaluation.*", "training.validation_metrics", "training.cluster"]
+WITHOUT_JAX += ["training.run_lock", "training.stop", "file_index", "printing"]
+>>>>>>> 9dbe465 (WIP)
 
 
 def module_name(path):

@@ -1,6 +1,7 @@
 """Command-line programs: parse, call, print. jax is imported only after the arguments have been checked."""
 
 import argparse
+import contextlib
 import faulthandler
 import importlib
 import logging
@@ -47,7 +48,8 @@ def run(command: str, arguments: Sequence[str] | None = None, name: str | None =
     try:
         return module.main(options)
     except HifiganError as error:
-        print(f"error: {error}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # a full disk: the exit code has to be enough
+            print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130

@@ -9,6 +9,7 @@ from pathlib import Path
 from hifigan_jax import runtime
 from hifigan_jax.cli.options import add_compile_cache, add_compute_dtype
 from hifigan_jax.errors import DataError
+from hifigan_jax.printing import print_line
 from hifigan_jax.synthesis.folder import MELS, RECORDINGS, output_paths, synthesize_files
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def main(options: argparse.Namespace) -> int:
     compilations = runtime.Compilations()
     vocoder = Vocoder.from_pretrained(options.checkpoint_file, options.config, options.compute_dtype)
     loaded = time.perf_counter()
-    outcomes = list(synthesize_files(vocoder, targets, kind, on_written=partial(print, flush=True)))
+    outcomes = list(synthesize_files(vocoder, targets, kind, on_written=partial(print_line, consequence="synthesis continues without printing")))
     ended = time.perf_counter()
     seconds, errors = sum(outcome.seconds for outcome in outcomes), [outcome.error for outcome in outcomes if outcome.error]
     logger.info(

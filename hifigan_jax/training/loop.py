@@ -1,5 +1,6 @@
 """The training program: restore, iterate, log, validate, save, stop on a signal."""
 
+import contextlib
 import hashlib
 import logging
 import math
@@ -12,37 +13,48 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from hifigan_jax import checkpoint, data
 from hifigan_jax.config import Config
 from hifigan_jax.errors import HifiganError
+from hifigan_jax.printing import print_line
 from hifigan_jax.recordings import Corpus, load_corpus
 from hifigan_jax.training.distributed import AnyProcess, first_process_first
 from hifigan_jax.training.initial_state import InitialState, Position
 from hifigan_jax.training.logging import MetricsLog, Timer, progress_line, tagged
 from hifigan_jax.training.run_folder import open_run_folder
+from hifigan_jax.training.run_lock import locked
 from hifigan_jax.training.setup import mesh_over, train_step
 from hifigan_jax.training.state import to_parts
 from hifigan_jax.training.step import AXIS
-from hifigan_jax.training.stop import StopRequest
+from hifigan_jax.training.stop import Stopped, StopRequest
 from hifigan_jax.training.validation import Validator
 from hifigan_jax.training.validation_metrics import check_metrics
 
 logger = logging.getLogger(__name__)
+
+WITHOUT_STDOUT = "training continues without printing"
 
 
 class TrainingDiverged(HifiganError):
     """A loss became NaN or infinite."""
 
 
-def train(config: Config, finetune_from: str | None = None) -> None:
+def train(config: Config, finetune_from: str | None = None, stop: StopRequest | None = None) -> None:
     """Trains until max_steps, training_epochs or a stop signal; resumes from the run's newest checkpoint.
 
-    Raises a HifiganError for anything that the user can fix; only the steps since the last checkpoint are lost then.
+    `stop` is the caller's, if signals are already handled. Raises a HifiganError for anything that the user can fix; only the
+    steps since the last checkpoint are lost then.
     """
     check_metrics(config.run.validation_metrics)
-    mesh = mesh_over(config)
-    with first_process_first():
-        folder = open_run_folder(config)
-        corpus = load_corpus(config, folder / "recordings.json")
-    with StopRequest() as stop:
-        Run(config, folder, corpus, mesh, finetune_from).run(stop)
+    mesh, folder = mesh_over(config), Path(config.run.checkpoint_path)
+    with contextlib.ExitStack() as held:
+        stop = stop or held.enter_context(StopRequest())
+        try:
+            with first_process_first():
+                if jax.process_index() == 0:
+                    held.enter_context(locked(folder))
+                open_run_folder(config)
+                corpus = load_corpus(config, folder / "recordings.json", stop.check)
+            Run(config, folder, corpus, mesh, finetune_from).run(stop)
+        except Stopped:
+            logger.info("stopped before the first step, as requested: there is nothing to save")
 
 
 class Run:
@@ -78,7 +90,7 @@ class Run:
         while not self._finished() and not self._should_stop(stop):
             batch = jax.tree.map(lambda rows: jax.make_array_from_process_local_data(self.sharded, rows), next(stream))
             if self.position.batch_in_epoch == 0 and self.is_writer and self.per_epoch >= self.config.run.stdout_interval:
-                print(f"Epoch: {self.position.epoch + 1}", flush=True)
+                print_line(f"Epoch: {self.position.epoch + 1}", WITHOUT_STDOUT)
             self.state, metrics = self.train_step(self.state, batch)
             timer.count()
             if pending is not None:  # fetches the previous step's scalars while the devices compute this one
@@ -126,7 +138,7 @@ class Run:
             return
         seconds = timer.seconds_per_batch()
         if prints:
-            print(progress_line(position.step, values, seconds), flush=True)
+            print_line(progress_line(position.step, values, seconds), WITHOUT_STDOUT)
         if writes:
             self.log.scalars(position.step, tagged(values) | {"training/batch_seconds": seconds})
 
