@@ -25,8 +25,8 @@ def inspect_all(
 ) -> tuple[dict[str, list], list[DataError]]:
     """The result of `inspect` for each readable file, `width` values, and the errors of the others.
 
-    Inspects only files whose size or modification time differs from the index. Calls `check` after each; if that raises, the index
-    keeps what has been found so far.
+    Inspects only files whose size or modification time differs from the index. Calls `check` after each; if that raises, the
+    index keeps what has been found so far.
     """
     known = {path: entry for path, entry in _read(index_path).items() if len(entry) == 2 + width}
     stamps = {path: _stamp(path) for path in paths}

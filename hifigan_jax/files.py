@@ -33,7 +33,7 @@ def atomic_write(path: str | Path) -> Iterator[str]:
 
 
 def append_whole(path: str | Path, content: bytes) -> None:
-    """Appends `content` to a file, which is created if it is missing. If that fails, the file keeps its length. Raises OSError."""
+    """Appends `content` to a file, which is created if it is missing. If that raises an OSError, the file is as before."""
     with open(path, "ab", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
         try:

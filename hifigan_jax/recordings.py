@@ -45,8 +45,8 @@ class Corpus(NamedTuple):
 def load_corpus(config: Config, index_path: Path, check: Callable[[], None] = lambda: None) -> Corpus:
     """Finds the run's recordings and inspects each file once; keeps the results in `index_path`.
 
-    Calls `check` after each file; what it raises ends the search. Unreadable files are logged and left out. Raises DataError for a
-    file of another sampling rate, if no file or less than one batch is left, and for a mel that does not match its recording.
+    Calls `check` after each file; what it raises ends the search. Unreadable files are logged and left out. Raises DataError for
+    a file of another sampling rate, if no file or less than one batch is left, and for a mel that does not match its recording.
     """
     training, validation = list_recordings(config.data)
     entries, failed = inspect_all(sorted({*training, *validation}), index_path, _inspect, len(audio.AudioInfo._fields), check)

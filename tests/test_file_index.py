@@ -43,7 +43,8 @@ def test_no_mutant_is_believed(files, tmp_path):
     expected = inspect_all(files, index, size, 2)
     original = index.read_bytes()
     random.seed(26)
-    deep = [b"[" * 100_000, b'{"sha256": ' + b"9" * 5000 + b', "files": {}}', b"\x80", b"[]", b'{"sha256": 1, "files": 3}', b"null"]
+    deep = [b"[" * 100_000, b'{"sha256": ' + b"9" * 5000 + b', "files": {}}']
+    deep += [b"\x80", b"[]", b'{"sha256": 1, "files": 3}', b"null"]
     mutants = deep + [bytearray(original) for _ in range(300)]
     for mutant in mutants[len(deep) :]:
         at = random.randrange(len(mutant))

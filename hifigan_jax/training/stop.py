@@ -13,8 +13,8 @@ class Stopped(Exception):
 class StopRequest:
     """A context in which the first SIGINT, SIGTERM or SIGUSR1 sets `requested`, and a second one ends the process at once.
 
-    Python runs signal handlers between two of its own instructions, that is, not while XLA compiles. A thread that is woken by the
-    signal itself therefore ends the process. Without effect in threads other than the main one, where signals cannot be handled.
+    Python runs signal handlers between two of its own instructions, so not while XLA compiles. A thread that the signal itself
+    wakes therefore ends the process. Without effect in threads other than the main one, where signals cannot be handled.
     """
 
     SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))

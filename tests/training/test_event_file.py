@@ -58,7 +58,7 @@ def test_events_are_in_the_file_at_once(tmp_path):
 
 def test_a_resumed_run_hides_the_steps_that_are_trained_again(tmp_path):
     EventFile(tmp_path, 7)
-    version, start = events(tmp_path)
+    _, start = events(tmp_path)
     assert (start.step, start.session_log.status) == (8, SessionLog.START)
 
 
