@@ -17,12 +17,8 @@ PACKAGE = pathlib.Path(hifigan_jax.__file__).parent
 # From the lowest to the highest. A module belongs to the first layer with a matching pattern.
 LAYERS = {
     "values": [
-<<<<<<< HEAD
-        *("errors", "faults", "conventions", "files", "audio", "wav_header", "losses", "machine"),
+        *("errors", "faults", "conventions", "files", "printing", "audio", "wav_header", "losses", "machine"),
         *("platforms", "runtime", "trees"),
-=======
-        *("errors", "faults", "conventions", "files", "printing", "audio", "losses", "machine", "platforms", "runtime", "trees"),
->>>>>>> 9dbe465 (WIP)
         *("config", "config.sections", "models", "models.convolution*"),
     ],
     "parts": ["mel", "mel_file", "file_index", "recordings", "data", "config.*", "models.*", "weights", "weights.*"],
@@ -50,12 +46,8 @@ WITHOUT_JAX = [
     "data",
 ]
 WITHOUT_JAX += ["mel_file", "config", "config.*", "models.registry", "models.family", "models.*config", "models.*torch_names"]
-<<<<<<< HEAD
 WITHOUT_JAX += ["synthesis", "synthesis.folder", "weights.*", "evaluation", "evaluation.*", "training.validation_metrics"]
-=======
-WITHOUT_JAX += ["weights.*", "evaluation", "evaluation.*", "training.validation_metrics", "training.cluster"]
-WITHOUT_JAX += ["training.run_lock", "training.stop", "file_index", "printing"]
->>>>>>> 9dbe465 (WIP)
+WITHOUT_JAX += ["training.cluster", "training.run_lock", "training.stop", "file_index", "printing"]
 
 
 def module_name(path):

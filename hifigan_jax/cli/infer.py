@@ -61,7 +61,8 @@ def main(options: argparse.Namespace) -> int:
     compilations = runtime.Compilations()
     vocoder = Vocoder.from_pretrained(options.checkpoint_file, options.config, options.compute_dtype)
     loaded = time.perf_counter()
-    outcomes = list(synthesize_files(vocoder, targets, kind, on_written=partial(print_line, consequence="synthesis continues without printing")))
+    on_written = partial(print_line, consequence="synthesis continues without printing")
+    outcomes = list(synthesize_files(vocoder, targets, kind, on_written))
     ended = time.perf_counter()
     seconds, errors = sum(outcome.seconds for outcome in outcomes), [outcome.error for outcome in outcomes if outcome.error]
     logger.info(
