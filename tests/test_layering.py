@@ -23,7 +23,7 @@ LAYERS = {
     ],
     "parts": ["mel", "mel_file", "file_index", "recordings", "data", "config.*", "models.*", "weights", "weights.*"],
     "assembly": [
-        *("checkpoint", "loading", "generator_file", "flops"),
+        *("processes", "checkpoint", "loading", "generator_file", "flops"),
         # Metrics are below training, which may measure them in validation.
         *("evaluation.metric", "evaluation.metrics", "evaluation.metrics.*", "evaluation.registry", "evaluation.provenance"),
         *("evaluation.spectra", "evaluation.world", "evaluation.seeds", "evaluation.torchaudio"),

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hifigan_jax.errors import HifiganError, UsageError
+from hifigan_jax.processes import worst
 from hifigan_jax.training.cluster import find_cluster
 from hifigan_jax.training.stop import Stopped
 
@@ -61,11 +61,6 @@ def first_process_first() -> Iterator[None]:
     if jax.process_index() == 0:
         _fail_together()
     _fail_together()  # if another process has failed
-
-
-def worst(code: int) -> int:
-    """The largest of the numbers that all processes pass, in each of them."""
-    return code if jax.process_count() == 1 else int(multihost_utils.process_allgather(np.int32(code)).max())
 
 
 def _fail_together() -> None:

@@ -10,16 +10,18 @@ from pathlib import Path
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from hifigan_jax import checkpoint, data
+from hifigan_jax import data, faults
 from hifigan_jax.config import Config
 from hifigan_jax.errors import HifiganError
 from hifigan_jax.printing import print_line
 from hifigan_jax.recordings import Corpus, load_corpus
+from hifigan_jax.runtime import explaining_memory
 from hifigan_jax.training.distributed import AnyProcess, first_process_first
 from hifigan_jax.training.initial_state import InitialState, Position
 from hifigan_jax.training.logging import MetricsLog, Timer, progress_line, tagged
 from hifigan_jax.training.run_folder import open_run_folder
 from hifigan_jax.training.run_lock import locked
+from hifigan_jax.training.saving import Saver
 from hifigan_jax.training.setup import mesh_over, train_step
 from hifigan_jax.training.state import to_parts
 from hifigan_jax.training.step import AXIS
@@ -52,7 +54,10 @@ def train(config: Config, finetune_from: str | None = None, stop: StopRequest | 
                     held.enter_context(locked(folder))
                 open_run_folder(config)
                 corpus = load_corpus(config, folder / "recordings.json", stop.check)
-            Run(config, folder, corpus, mesh, finetune_from).run(stop)
+            with explaining_memory(
+                "lower batch_size or segment_size, raise accumulation_steps, or set rematerialize (docs/multi-host.md)"
+            ):
+                Run(config, folder, corpus, mesh, finetune_from).run(stop)
         except Stopped:
             logger.info("stopped before the first step, as requested: there is nothing to save")
 
@@ -70,7 +75,7 @@ class Run:
         initial = InitialState(config, folder, self.data, self.per_epoch, replicated)
         self.state, self.position = initial.state(finetune_from)
         self.train_step = train_step(config, self.per_epoch, mesh)
-        self.saved_at = self.position.step or None
+        self.saver, self.saved_at = Saver(folder, config), self.position.step or None
         self.is_writer = jax.process_index() == 0
         self.log = MetricsLog(folder, self.position.step) if self.is_writer else None
         self.validator = Validator(config, corpus.validation, self.log) if self.is_writer else None
@@ -91,6 +96,7 @@ class Run:
             batch = jax.tree.map(lambda rows: jax.make_array_from_process_local_data(self.sharded, rows), next(stream))
             if self.position.batch_in_epoch == 0 and self.is_writer and self.per_epoch >= self.config.run.stdout_interval:
                 print_line(f"Epoch: {self.position.epoch + 1}", WITHOUT_STDOUT)
+            faults.no_memory("out_of_memory.training")
             self.state, metrics = self.train_step(self.state, batch)
             timer.count()
             if pending is not None:  # fetches the previous step's scalars while the devices compute this one
@@ -115,7 +121,7 @@ class Run:
         elif not self._due(self.config.run.validation_interval):
             self._validate()
         if self.saved_at != self.position.step:
-            self._save()
+            self._save(last=True)
         if self.log:
             self.log.close()
 
@@ -147,12 +153,9 @@ class Run:
             params = jax.tree.map(lambda leaf: leaf.addressable_data(0), self.state.generator.params)
             self.validator.run(params, self.position.step)
 
-    def _save(self) -> None:
-        checkpoint.save(
-            self.folder, self.position.step, to_parts(self.state), self.config, self.data, keep=self.config.run.keep_checkpoints
-        )
-        self.saved_at = self.position.step
-        logger.info("saved checkpoint %d", self.position.step)
+    def _save(self, last: bool = False) -> None:
+        if self.saver.save(self.position.step, to_parts(self.state), self.data, last):
+            self.saved_at = self.position.step
 
     def _due(self, interval: int) -> bool:
         return self.position.step % interval == 0
