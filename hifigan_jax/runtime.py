@@ -87,10 +87,10 @@ def keep_memory(one_heap: bool) -> None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether Python, NumPy or JAX raised this exception because memory does not suffice."""
+    if isinstance(error, MemoryError):
+        return True
     signs = ("RESOURCE_EXHAUSTED", "Out of memory", "YNNPACK operation failed")  # the last: XLA's matrix products on CPUs
-    return isinstance(error, MemoryError) or (
-        type(error).__name__ == "JaxRuntimeError" and any(sign in str(error) for sign in signs)
-    )
+    return type(error).__name__ == "JaxRuntimeError" and any(sign in str(error) for sign in signs)
 
 
 @contextlib.contextmanager
