@@ -14,6 +14,7 @@ from hifigan_jax import data, faults
 from hifigan_jax.config import Config
 from hifigan_jax.errors import HifiganError
 from hifigan_jax.printing import print_line
+from hifigan_jax.processes import worst
 from hifigan_jax.recordings import Corpus, load_corpus
 from hifigan_jax.runtime import explaining_memory
 from hifigan_jax.training.distributed import AnyProcess, first_process_first
@@ -57,7 +58,10 @@ def train(config: Config, finetune_from: str | None = None, stop: StopRequest | 
             with explaining_memory(
                 "lower batch_size or segment_size, raise accumulation_steps, or set rematerialize (docs/multi-host.md)"
             ):
-                Run(config, folder, corpus, mesh, finetune_from).run(stop)
+                run = Run(config, folder, corpus, mesh, finetune_from)
+                if worst(stop.requested):
+                    raise Stopped
+                run.run(stop)
         except Stopped:
             logger.info("stopped before the first step, as requested: there is nothing to save")
 
@@ -90,7 +94,7 @@ class Run:
         start = self.position.epoch * self.per_epoch + self.position.batch_in_epoch
         stream = data.iterate(batches, start, self.config.data.num_workers)
         if self.position.step == 0:
-            self._validate()
+            self._validate(stop)
         pending, timer = None, Timer()  # pending: position and scalars that are not yet reported
         while not self._finished() and not self._should_stop(stop):
             batch = jax.tree.map(lambda rows: jax.make_array_from_process_local_data(self.sharded, rows), next(stream))
@@ -107,19 +111,19 @@ class Run:
                 self._report(*pending, timer, always_write=True)
                 pending = None
                 if self._due(self.config.run.validation_interval):
-                    self._validate()
+                    self._validate(stop)
                 if self._due(self.config.run.checkpoint_interval):
                     self._save()
                 timer.restart()
-        self._end(pending, timer)
+        self._end(pending, timer, stop)
 
-    def _end(self, pending, timer: Timer) -> None:
+    def _end(self, pending, timer: Timer, stop: StopRequest) -> None:
         if pending is not None:
             self._report(*pending, timer, always_write=True)
         if self.stopping:
             logger.info("stopping at step %d, as requested", self.position.step)
         elif not self._due(self.config.run.validation_interval):
-            self._validate()
+            self._validate(stop)
         if self.saved_at != self.position.step:
             self._save(last=True)
         if self.log:
@@ -148,10 +152,10 @@ class Run:
         if writes:
             self.log.scalars(position.step, tagged(values) | {"training/batch_seconds": seconds})
 
-    def _validate(self) -> None:
+    def _validate(self, stop: StopRequest) -> None:
         if self.validator:
             params = jax.tree.map(lambda leaf: leaf.addressable_data(0), self.state.generator.params)
-            self.validator.run(params, self.position.step)
+            self.validator.run(params, self.position.step, stop)
 
     def _save(self, last: bool = False) -> None:
         if self.saver.save(self.position.step, to_parts(self.state), self.data, last):

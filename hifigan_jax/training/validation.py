@@ -13,6 +13,7 @@ from hifigan_jax.mel import LogMel
 from hifigan_jax.recordings import Recording
 from hifigan_jax.synthesis import Vocoder
 from hifigan_jax.training.logging import MetricsLog
+from hifigan_jax.training.stop import StopRequest
 from hifigan_jax.training.validation_metrics import UtteranceMetrics
 
 logger = logging.getLogger(__name__)
@@ -29,20 +30,23 @@ class Validator:
         self.log_mel = LogMel(config.loss_mel)
         self.real_logged = False
 
-    def run(self, params: Any, step: int) -> float:
-        """Logs and returns the mean absolute mel error up to fmax_for_loss, averaged over utterances."""
+    def run(self, params: Any, step: int, stop: StopRequest) -> None:
+        """Logs the mean absolute mel error up to fmax_for_loss, averaged over utterances; nothing if a stop is requested."""
         start = time.perf_counter()
         if self.vocoder is None:
             self.vocoder = Vocoder(self.config.replace({"compute_dtype": "float32"}), params)
         else:
             self.vocoder.update(params)
         errors, metrics = [], UtteranceMetrics(self.config.run.validation_metrics)
-        for number, fake in self.vocoder.synthesize(self._utterances()):
+        for number, fake in self.vocoder.synthesize(self._utterances(stop)):
             real, _ = read_utterance(self.recordings[number], self.config.mel)
             if number < LOGGED_UTTERANCES:
                 self._log_audio(number, real, fake, step)
             errors.append(float(np.abs(self.log_mel(real) - self.log_mel(fake)).mean()))
             metrics.add(real, fake, self.config.mel.sampling_rate)
+        if stop.requested:
+            logger.info("validation at step %d: interrupted", step)
+            return
         self.real_logged = True
         error, averages = float(np.mean(errors)), metrics.averages()
         seconds = time.perf_counter() - start
@@ -50,10 +54,11 @@ class Validator:
         self.log.scalars(step, {"validation/mel_spec_error": error, **named, "validation/total_seconds": seconds})
         shown = "".join(f", {name} {value:.4g}" for name, value in averages.items())
         logger.info("validation at step %d: mel error %.4f%s (%d utterances, %.1f s)", step, error, shown, len(errors), seconds)
-        return error
 
-    def _utterances(self):
+    def _utterances(self, stop: StopRequest):
         for number, recording in enumerate(self.recordings):
+            if stop.requested:
+                return
             audio, mel = read_utterance(recording, self.config.mel)
             vocoder = self.vocoder
             yield number, vocoder.utterance_of_audio(audio) if mel is None else vocoder.utterance_of_mel(mel)
