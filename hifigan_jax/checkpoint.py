@@ -9,10 +9,11 @@ A step gets its final name only when it is complete. Checksums are verified befo
 silently, and after a failed restore its threads keep on logging errors.
 """
 
+import contextlib
 import logging
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,15 +21,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hifigan_jax import faults
 from hifigan_jax.config import Config, load_config, model_differences, save_config
 from hifigan_jax.errors import CheckpointError, DiskError, UsageError
 from hifigan_jax.manifest import FOLDER, HINT, Leaf, NewerFormatError, describe, is_step, read_manifest, verify, write_manifest
+from hifigan_jax.processes import worst
 from hifigan_jax.trees import first_difference
 
 logger = logging.getLogger(__name__)
 
 GENERATOR, TRAINING = "generator", "training"
 CONFIG = "config.json"
+
+_RESERVE = 2**18  # bytes beside the arrays: Orbax's own files, the manifest, the configuration
 
 Used = TypeVar("Used")
 Leaves = Mapping[str, Any]  # path ("conv_pre/bias") -> array
@@ -41,6 +46,8 @@ def save(run: Path, step: int, parts: Mapping[str, Leaves], config: Config, data
     may have further keys, such as counts of the run; `read_manifest` returns it. Only the newest `keep` steps retain their
     "training" part.
     """
+    if jax.process_index() == 0:
+        clear_leftovers(run)
     folder = write(run / FOLDER / f"{step:08d}", parts, config, step, data)
     if jax.process_index() == 0:
         _delete_old_training_parts(run, keep)
@@ -50,31 +57,72 @@ def save(run: Path, step: int, parts: Mapping[str, Leaves], config: Config, data
 def write(
     folder: Path, parts: Mapping[str, Leaves], config: Config, step: int = 0, data: Mapping[str, Any] | None = None
 ) -> Path:
-    """Writes one checkpoint as `folder`, atomically, and returns its path. Raises DiskError."""
-    import orbax.checkpoint as ocp  # on demand: the import takes a quarter of a second
-
+    """Writes one checkpoint as `folder`, atomically, and returns its path. Raises DiskError, in all processes if in any."""
     final = folder.resolve()
     temporary = final.with_name(f".{final.name}.tmp")
-    try:
+    with _succeeding_everywhere(final, temporary):
         if jax.process_index() == 0:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-        _barrier("checkpoint folder")
-        with ocp.StandardCheckpointer() as checkpointer:
-            for name, leaves in parts.items():
-                checkpointer.save(temporary / name, leaves)
-                checkpointer.wait_until_finished()
+            _check_space(temporary, parts)
+    with _succeeding_everywhere(final, temporary):
+        faults.kill("kill.before_arrays")
+        _write_arrays(temporary, parts)
         if jax.process_index() == 0:
+            faults.kill("kill.before_manifest")
+            faults.no_space("disk_full.manifest")
             save_config(config, temporary / CONFIG)
             described = {name: {path: describe(leaf) for path, leaf in leaves.items()} for name, leaves in parts.items()}
             write_manifest(temporary, step, described, data or {})
+            faults.kill("kill.before_rename")
             _replace_folder(temporary, final)
-    except (OSError, ValueError) as error:  # Orbax reports a full disk as a ValueError
-        shutil.rmtree(temporary, ignore_errors=True)
-        reason = str(error).splitlines()[0]
-        raise DiskError(f"{final}: checkpoint not written: {reason:.200}: free disk space; older ones are intact") from None
-    _barrier("checkpoint written")
+            faults.kill("kill.after_rename")
     return final
+
+
+@contextlib.contextmanager
+def _succeeding_everywhere(final: Path, temporary: Path) -> Iterator[None]:
+    """If the block fails in any process, removes the temporary folder and raises DiskError in all processes."""
+    problem = None
+    try:
+        yield
+    except Exception as error:  # Orbax and TensorStore report a full disk with many types
+        problem = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if not worst(problem is not None):
+        return
+    if jax.process_index() == 0:
+        shutil.rmtree(temporary, ignore_errors=True)
+    reason = problem or "another process failed"
+    raise DiskError(f"{final}: checkpoint not written: {reason:.200}: free disk space; older ones are intact")
+
+
+def _check_space(folder: Path, parts: Mapping[str, Leaves]) -> None:
+    """Raises OSError if the disk has not enough space for the arrays. Orbax would only notice when it is full."""
+    faults.no_space("disk_full.save")
+    disk = shutil.disk_usage(folder)
+    needed = _RESERVE + sum(leaf.nbytes for leaves in parts.values() for leaf in leaves.values())
+    if disk.total and disk.free < needed:  # some network file systems tell no sizes
+        raise OSError(f"{needed / 1e6:.0f} MB are needed, {disk.free / 1e6:.0f} MB are free")
+
+
+def _write_arrays(folder: Path, parts: Mapping[str, Leaves]) -> None:
+    """Writes the arrays with Orbax, whose threads would log several tracebacks before the exception arrives here."""
+    import orbax.checkpoint as ocp  # on demand: the import takes a quarter of a second
+
+    log = logging.getLogger("absl")
+    log.addFilter(_nothing)
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            for name, leaves in parts.items():
+                checkpointer.save(folder / name, leaves)
+                checkpointer.wait_until_finished()
+                faults.no_space("disk_full.arrays")
+    finally:
+        log.removeFilter(_nothing)
+
+
+def _nothing(_: logging.LogRecord) -> bool:
+    return False
 
 
 def restore(folder: Path, name: str, target: Leaves | None = None) -> dict[str, Any]:
@@ -148,6 +196,8 @@ def first_usable(folders: Sequence[Path], use: Callable[[Path], Used]) -> tuple[
         logger.warning("%s", str(error).removesuffix(HINT))
     reason = str(first).removesuffix(HINT)
     raise CheckpointError(f"{reason}; none of the {len(others)} older checkpoints can be used either: use another folder")
+
+
 def delete(folder: Path) -> None:
     """Deletes a step at once: what remains if this is interrupted is never taken for a checkpoint."""
     outgoing = folder.with_name(f".{folder.name}.tmp")
@@ -200,19 +250,20 @@ def _replace_folder(temporary: Path, final: Path) -> None:
     shutil.rmtree(outgoing, ignore_errors=True)
     if final.exists():
         final.rename(outgoing)
-    temporary.rename(final)
+    try:
+        temporary.rename(final)
+    except OSError:
+        if outgoing.exists():
+            outgoing.rename(final)
+        raise
     shutil.rmtree(outgoing, ignore_errors=True)
 
 
 def _delete_old_training_parts(run: Path, keep: int) -> None:
     for folder in steps(run, TRAINING)[keep:]:
         outgoing = folder / f".{TRAINING}.tmp"
-        (folder / TRAINING).rename(outgoing)  # so that a half-deleted part is never taken for a complete one
+        try:
+            (folder / TRAINING).rename(outgoing)  # so that a half-deleted part is never taken for a complete one
+        except OSError as error:
+            logger.warning("%s: cannot be deleted: %s", folder / TRAINING, error.strerror)
         shutil.rmtree(outgoing, ignore_errors=True)
-
-
-def _barrier(name: str) -> None:
-    if jax.process_count() > 1:
-        from jax.experimental import multihost_utils
-
-        multihost_utils.sync_global_devices(name)

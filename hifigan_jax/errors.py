@@ -45,6 +45,10 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
+class OutOfMemory(HifiganError):
+    """Memory that does not suffice, of the host or of a device."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint at the known word closest to a misspelled one, ignoring case; empty if none is close."""
     originals = {name.lower(): name for name in known}

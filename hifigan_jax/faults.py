@@ -3,6 +3,19 @@
 The environment variable HIFIGAN_JAX_FAULT lists them, separated by commas: NAME:FIRST or NAME:FIRST-LAST makes the visits FIRST
 to LAST of the point NAME (counted from 1) fail; NAME:FIRST- makes all from FIRST on fail. Without the variable, nothing is
 counted, and compiled programs are those without fault points.
+
+    disk_full.save          before a checkpoint is written
+    disk_full.arrays        after each part of its arrays
+    disk_full.manifest      after all arrays
+    disk_full.metrics       metrics.jsonl
+    disk_full.tensorboard   TensorBoard's event files
+    disk_full.index         recordings.json and mels.json
+    kill.before_arrays      the process is killed: before the arrays of a checkpoint are written
+    kill.before_manifest    after the arrays
+    kill.before_rename      after the manifest
+    kill.after_rename       when the checkpoint is complete
+    out_of_memory.training  before a training step
+    out_of_memory.synthesis before a batch of windows is synthesized
 """
 
 import collections
@@ -44,6 +57,12 @@ def no_space(name: str) -> None:
     """Raises OSError as for a full disk if this visit of the point `name` is to fail."""
     if fires(name):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def no_memory(name: str) -> None:
+    """Raises MemoryError if this visit of the point `name` is to fail."""
+    if fires(name):
+        raise MemoryError
 
 
 def kill(name: str) -> None:

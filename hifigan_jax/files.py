@@ -1,4 +1,4 @@
-"""Atomic writes of files."""
+"""Atomic writes of files, and appends."""
 
 import errno
 import os
@@ -64,6 +64,18 @@ def _failure(path: Path, error: OSError) -> HifiganError:
     if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ):
         return DataError(f"{path}: cannot be written: {reason}: choose another name")
     return DiskError(f"{path}: cannot be written: {reason}")
+
+
+def append_whole(path: str | Path, content: bytes) -> None:
+    """Appends `content` to a file, which is created if it is missing. If that raises an OSError, the file is as before."""
+    with open(path, "ab", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        try:
+            while content:
+                content = content[file.write(content) :]
+        except OSError:
+            file.truncate(end)
+            raise
 
 
 def _umask() -> int:

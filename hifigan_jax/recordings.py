@@ -2,11 +2,9 @@
 
 import functools
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +12,8 @@ from hifigan_jax import audio, mel_file, mel_guard
 from hifigan_jax.config import Config, Data, Mel
 from hifigan_jax.conventions import Convention
 from hifigan_jax.errors import DataError
+from hifigan_jax.file_index import inspect_all
 from hifigan_jax.file_lists import hold_out, list_recordings
-from hifigan_jax.files import atomic_write
 from hifigan_jax.mel_conversion import Conversion, conversion
 
 logger = logging.getLogger(__name__)
@@ -45,14 +43,15 @@ class Corpus(NamedTuple):
         return len(self.training) // batch_size
 
 
-def load_corpus(config: Config, index_path: Path) -> Corpus:
+def load_corpus(config: Config, index_path: Path, check: Callable[[], None] = lambda: None) -> Corpus:
     """Finds the run's recordings and inspects each file once; keeps the results in `index_path`.
 
-    Unreadable files are logged and left out. Raises DataError for a file of another sampling rate, if no file or less than one
-    batch is left, and for a mel that does not match its recording.
+    Calls `check` after each file; what it raises ends the search. Unreadable files are logged and left out. Raises DataError for
+    a file of another sampling rate, if no file or less than one batch is left, and for a mel that does not match its recording.
     """
     training, validation = list_recordings(config.data)
-    entries, failed = _inspect_all(sorted({*training, *(validation or ())}), index_path, _inspect, len(audio.AudioInfo._fields))
+    files = sorted({*training, *(validation or ())})
+    entries, failed = inspect_all(files, index_path, _inspect, len(audio.AudioInfo._fields), check)
     infos = {path: audio.AudioInfo(*entry) for path, entry in entries.items()}
     for error in failed[:10]:
         logger.warning("left out: %s", error)
@@ -77,7 +76,7 @@ def load_corpus(config: Config, index_path: Path) -> Corpus:
         )
     if not config.data.fine_tuning:
         return corpus
-    return _with_mels(corpus, config.data, mel, index_path.with_name("mels.json"))
+    return _with_mels(corpus, config.data, mel, index_path.with_name("mels.json"), check)
 
 
 def _recordings(paths: Sequence[str], infos: dict[str, audio.AudioInfo], shortest: int) -> tuple[Recording, ...]:
@@ -93,7 +92,7 @@ def _recordings(paths: Sequence[str], infos: dict[str, audio.AudioInfo], shortes
     return tuple(recordings)
 
 
-def _with_mels(corpus: Corpus, data: Data, mel: Mel, index_path: Path) -> Corpus:
+def _with_mels(corpus: Corpus, data: Data, mel: Mel, index_path: Path, check: Callable[[], None]) -> Corpus:
     """Adds to each recording its mel, `<stem>.npy` in input_mels_dir; logs all mels that do not match before raising DataError.
 
     The convention defines how many frames a mel has. Without input_mels_convention, if every mel has one frame more than
@@ -105,7 +104,7 @@ def _with_mels(corpus: Corpus, data: Data, mel: Mel, index_path: Path) -> Corpus
     if data.input_mels_convention or data.input_mels_statistics:
         index_path = index_path.with_stem(f"mels-{hashlib.sha256(repr(used).encode()).hexdigest()[:8]}")
     inspect = functools.partial(_inspect_mel, used.source)
-    known, problems = _inspect_all(sorted(set(mels.values())), index_path, inspect, 2)
+    known, problems = inspect_all(sorted(set(mels.values())), index_path, inspect, 2, check)
     if not data.input_mels_unchecked:
         problems += [DataError(f"{path}: {reason}") for path, (_, reason) in known.items() if reason]
     expected = {path: used.source.frames(recording.samples) for path, recording in recordings.items() if mels[path] in known}
@@ -137,32 +136,6 @@ def _with_mels(corpus: Corpus, data: Data, mel: Mel, index_path: Path) -> Corpus
     return Corpus(tuple(map(paired, corpus.training)), tuple(map(paired, corpus.validation)))
 
 
-def _inspect_all(
-    paths: Sequence[str], index_path: Path, inspect: Callable[[str], tuple | DataError], width: int
-) -> tuple[dict[str, list], list[DataError]]:
-    """The result of `inspect` for each readable file, `width` values, and the errors of the others.
-
-    Inspects only files whose size or modification time differs from the index.
-    """
-    known = _read_index(index_path, width)
-    stamps = {path: _stamp(path) for path in paths}
-    entries = {path: known[path] for path in paths if path in known and known[path][:2] == stamps[path]}
-    new = [path for path in paths if path not in entries]
-    if new:
-        logger.info("reading %d files for the index %s", len(new), index_path.name)
-    failed = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for path, info in zip(new, pool.map(inspect, new), strict=True):
-            if isinstance(info, DataError):
-                failed.append(info)
-            else:
-                entries[path] = [*stamps[path], *info]
-    if new:
-        with atomic_write(index_path) as temporary:
-            Path(temporary).write_text(json.dumps(entries, indent=0), encoding="utf-8")
-    return {path: entries[path][2:] for path in paths if path in entries}, failed
-
-
 def _inspect(path: str) -> audio.AudioInfo | DataError:
     try:
         if not audio.is_seekable(path):
@@ -183,19 +156,3 @@ def _inspect_mel(convention: Convention, path: str) -> tuple[int, str] | DataErr
     except DataError as error:
         return mel.shape[0], str(error)
     return mel.shape[0], ""
-
-
-def _stamp(path: str) -> list[int]:
-    try:
-        stat = os.stat(path)
-    except (OSError, ValueError):
-        return [0, 0]
-    return [stat.st_size, stat.st_mtime_ns]
-
-
-def _read_index(path: Path, width: int) -> dict[str, list]:
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-        return {name: entry for name, entry in index.items() if len(entry) == 2 + width}
-    except (OSError, ValueError, AttributeError, TypeError):
-        return {}  # the index is then rebuilt

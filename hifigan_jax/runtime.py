@@ -1,5 +1,6 @@
 """Settings that must be made before JAX starts: the compilation cache, CPU code generation, the memory allocator."""
 
+import contextlib
 import ctypes
 import hashlib
 import importlib.metadata
@@ -9,8 +10,10 @@ import platform
 import stat
 import sys
 import warnings
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
+
+from hifigan_jax.errors import OutOfMemory
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +83,25 @@ def keep_memory(one_heap: bool) -> None:
         libc = ctypes.CDLL(None)
         for option, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), *([(_M_ARENA_MAX, 1)] if one_heap else [])):
             libc.mallopt(option, value)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether Python, NumPy or JAX raised this exception because memory does not suffice."""
+    if isinstance(error, MemoryError):
+        return True
+    signs = ("RESOURCE_EXHAUSTED", "Out of memory", "YNNPACK operation failed")  # the last: XLA's matrix products on CPUs
+    return type(error).__name__ == "JaxRuntimeError" and any(sign in str(error) for sign in signs)
+
+
+@contextlib.contextmanager
+def explaining_memory(advice: str) -> Iterator[None]:
+    """Raises OutOfMemory with this advice if memory does not suffice for the block."""
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory(f"memory does not suffice: {advice}") from None
+        raise
 
 
 class Compilations:

@@ -4,6 +4,8 @@ import contextlib
 import logging
 import os
 import pathlib
+import resource
+import signal
 import sys
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -61,6 +63,25 @@ def normal(rng):
 def float64():
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def full_after(tmp_path):
+    """full_after(n): a context in which no file can become more than n bytes larger than the largest in this test's folder."""
+
+    @contextlib.contextmanager
+    def full_after(count):
+        largest = max(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest + count, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, handler)
+
+    return full_after
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from hifigan_jax.errors import DataError, DiskError
-from hifigan_jax.files import atomic_write, clear_temporary
+from hifigan_jax.files import append_whole, atomic_write, clear_temporary
 
 
 def write(path, text="new"):
@@ -97,3 +97,13 @@ def test_temporary_files_of_killed_processes_are_deleted_and_no_others(tmp_path)
         assert pathlib.Path(temporary).exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == [".hifigan_jax-another_host-1-x.tmp", "b.tmp", "c.txt"]
     clear_temporary(tmp_path / "absent")
+
+
+def test_an_append_that_fails_changes_nothing(tmp_path, full_after):
+    path = tmp_path / "a.txt"
+    append_whole(path, b"one\n")
+    with full_after(2), pytest.raises(OSError, match="File too large"):  # two bytes are written, then none
+        append_whole(path, b"two\n")
+    assert path.read_bytes() == b"one\n"
+    append_whole(path, b"three\n")
+    assert path.read_bytes() == b"one\nthree\n"

@@ -17,16 +17,16 @@ PACKAGE = pathlib.Path(hifigan_jax.__file__).parent
 # From the lowest to the highest. A module belongs to the first layer with a matching pattern.
 LAYERS = {
     "values": [
-        *("errors", "faults", "conventions", "filterbank", "files", "folders", "audio", "wav_header", "losses", "machine"),
-        *("platforms", "runtime", "trees"),
+        *("errors", "faults", "conventions", "filterbank", "files", "folders", "printing", "audio", "wav_header", "losses"),
+        *("machine", "platforms", "runtime", "trees"),
         *("config", "config.sections", "models", "models.convolution*"),
     ],
     "parts": [
-        *("mel", "mel_file", "mel_conversion", "mel_guard", "file_lists", "recordings", "set_aside", "data"),
+        *("mel", "mel_file", "mel_conversion", "mel_guard", "file_lists", "file_index", "recordings", "set_aside", "data"),
         *("config.*", "models.*", "weights", "weights.*"),
     ],
     "assembly": [
-        *("manifest", "checkpoint", "loading", "generator_file", "flops"),
+        *("manifest", "processes", "checkpoint", "loading", "generator_file", "flops"),
         # Metrics are below training, which may measure them in validation.
         *("evaluation.metric", "evaluation.metrics", "evaluation.metrics.*", "evaluation.registry", "evaluation.provenance"),
         *("evaluation.spectra", "evaluation.world", "evaluation.seeds", "evaluation.torchaudio"),
@@ -54,6 +54,7 @@ WITHOUT_JAX = [
 WITHOUT_JAX += ["mel_file", "mel_conversion", "mel_guard", "set_aside"]
 WITHOUT_JAX += ["config", "config.*", "models.registry", "models.family", "models.*config", "models.*torch_names"]
 WITHOUT_JAX += ["synthesis", "synthesis.folder", "weights.*", "evaluation", "evaluation.*", "training.validation_metrics"]
+WITHOUT_JAX += ["training.cluster", "training.run_lock", "training.stop", "file_index", "printing"]
 
 
 def module_name(path):

@@ -1,6 +1,7 @@
 """Command-line programs: parse, call, print. jax is imported only after the arguments have been checked."""
 
 import argparse
+import contextlib
 import faulthandler
 import importlib
 import io
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from hifigan_jax.errors import HifiganError
+from hifigan_jax.runtime import explaining_memory
 
 COMMANDS = {
     "infer": "synthesize speech from a folder of recordings or mels",
@@ -48,9 +50,11 @@ def run(command: str, arguments: Sequence[str] | None = None, name: str | None =
     module = importlib.import_module(f"hifigan_jax.cli.{command}")
     options = module.parser(name).parse_args(arguments)
     try:
-        return module.main(options)
+        with explaining_memory("close other programs or use a machine with more"):
+            return module.main(options)
     except HifiganError as error:
-        print(f"error: {error}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # a full disk: the exit code has to be enough
+            print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130

@@ -1,12 +1,17 @@
 """`train.py`: the reference's flags and some more; each overrides the JSON key of the same name."""
 
 import argparse
+import importlib.util
 import os
+from pathlib import Path
 
 from hifigan_jax import runtime
 from hifigan_jax.cli.options import add_compile_cache, add_compute_dtype, add_mel_convention, add_set
 from hifigan_jax.config import load_config
 from hifigan_jax.config.flat import default_of
+from hifigan_jax.training.cluster import find_cluster
+from hifigan_jax.training.run_lock import check_unlocked
+from hifigan_jax.training.stop import StopRequest
 from hifigan_jax.training.validation_metrics import check_metrics
 
 
@@ -69,13 +74,22 @@ def main(options: argparse.Namespace) -> int:
     config = load_config(path, flags, settings=settings)
     check_metrics(config.run.validation_metrics)
 
-    runtime.prepare(compile_cache, training=config.optimization.compute_dtype)  # jax is imported from here on
-    from hifigan_jax.training.distributed import join_cluster
-    from hifigan_jax.training.loop import train
+    with StopRequest() as stop:
+        if _trains_alone():
+            check_unlocked(Path(config.run.checkpoint_path))
+        runtime.prepare(compile_cache, training=config.optimization.compute_dtype)  # jax is imported from here on
+        from hifigan_jax.training.distributed import join_cluster
+        from hifigan_jax.training.loop import train
 
-    join_cluster(os.environ)
-    train(config, finetune_from)
+        join_cluster(os.environ)
+        train(config, finetune_from, stop)
     return 0
+
+
+def _trains_alone() -> bool:
+    """Whether this is certainly the only process of its run. On TPUs, this is known only after jax has been imported."""
+    may_be_tpu = importlib.util.find_spec("libtpu") is not None and os.environ.get("JAX_PLATFORMS") != "cpu"
+    return not may_be_tpu and find_cluster(os.environ) is None
 
 
 def _boolean(text: str) -> bool:

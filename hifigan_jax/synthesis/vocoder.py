@@ -29,6 +29,7 @@ from hifigan_jax.models.edges import Edges
 from hifigan_jax.models.generator import Conditions
 from hifigan_jax.models.layers import fold_norms
 from hifigan_jax.platforms import platform
+from hifigan_jax.synthesis.batches import BatchRunner
 from hifigan_jax.synthesis.packing import Span, pack
 from hifigan_jax.synthesis.pieces import Piece, pieces
 from hifigan_jax.synthesis.streaming import Streamer
@@ -278,6 +279,10 @@ class Vocoder:
         padded = 2 * (self._generator.shortest - 1)  # the most frames that a layer pads on both sides together
         return {"context": context, "gap": max(context, overlap, padded), "step": step}
 
+    @functools.cached_property
+    def _batches(self) -> BatchRunner:
+        return BatchRunner(self._sharded, self._devices, self.settings, self._spacing)
+
     def _window_size(self, single: int | None) -> int:
         """Frames per window. `single` is the length of the only utterance, if there is only one."""
         if single is not None and single <= _LONGEST_SINGLE:
@@ -296,12 +301,12 @@ class Vocoder:
         missing = min(self._rows(size), max(needed, self._devices)) - len(rows)  # the last batch is padded to a power of two
         batch = rows + [_Row([], np.zeros_like(rows[0].inputs), np.zeros_like(rows[0].frame_mask))] * missing
         inputs, masks = (np.stack(arrays) for arrays in zip(*((row.inputs, row.frame_mask) for row in batch), strict=True))
-        inputs, masks = jax.device_put((inputs, masks), self._sharded)
-        return self._programs[kind](self._params, inputs, masks), rows
+        return self._batches.start(self._programs[kind], self._params, kind, inputs, masks), rows
 
     def _collect(self, batch, jobs: dict[Hashable, "_Job"]) -> Iterator[tuple[Hashable, np.ndarray]]:
-        audio, rows = batch
-        for samples, row in zip(np.asarray(audio), rows, strict=False):
+        started, rows = batch
+        audio = self._batches.finish(self._programs[started.kind], self._params, started)
+        for samples, row in zip(audio, rows, strict=False):
             for key, span in row.spans:
                 job = jobs[key]
                 first, last = (span.offset + frame - span.start for frame in (span.valid_start, span.valid_stop))

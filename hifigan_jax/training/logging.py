@@ -1,6 +1,5 @@
 """The outputs of a run: the reference's progress line on stdout, metrics.jsonl, TensorBoard."""
 
-import json
 import logging
 import time
 from collections.abc import Mapping
@@ -8,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hifigan_jax.files import atomic_write
 from hifigan_jax.losses import TERMS
+from hifigan_jax.training.metrics_file import MetricsFile
 
 logger = logging.getLogger(__name__)
 
@@ -36,48 +35,29 @@ def progress_line(step: int, metrics: Mapping[str, float], seconds_per_batch: fl
 
 
 class MetricsLog:
-    """metrics.jsonl (one flat object per line: the step and floats) and TensorBoard's event files in logs/.
+    """metrics.jsonl and TensorBoard's event files of a run that starts at `step`. Whatever cannot be written, the run continues.
 
-    A run that resumes at `step` first removes the lines after `step`: their steps are trained again.
+    What an earlier run logged after `step` is removed: those steps are trained again.
     """
 
     def __init__(self, run: Path, step: int):
-        self._path = run / "metrics.jsonl"
-        self._keep_up_to(step)
-        self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 (closed by close)
+        self._metrics = MetricsFile(run / "metrics.jsonl", step)
         self._board = _tensorboard(run / "logs", step)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Writes one line, and one point per value to TensorBoard."""
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
+        self._metrics.add(step, values)
         if self._board is not None:
-            for tag, value in values.items():
-                self._board.add_scalar(tag, value, step)
+            self._board.scalars(step, values)
 
     def audio(self, tag: str, samples: np.ndarray, step: int, sampling_rate: int) -> None:
         """Writes audio to listen to in TensorBoard."""
         if self._board is not None:
-            self._board.add_audio(tag, samples.clip(-1, 1), step, sampling_rate)
+            self._board.audio(tag, samples.clip(-1, 1), step, sampling_rate)
 
     def close(self) -> None:
-        """Writes everything that is still buffered."""
-        self._file.close()
-        if self._board is not None:
-            self._board.close()
-
-    def _keep_up_to(self, step: int) -> None:
-        if not self._path.exists():
-            return
-        kept = []
-        for line in self._path.read_text(encoding="utf-8").splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError):
-                pass  # an incomplete last line: the run was killed
-        with atomic_write(self._path) as temporary:
-            Path(temporary).write_text("".join(kept), encoding="utf-8")
+        """Attempts once more to write what could not be written."""
+        self._metrics.flush()
 
 
 class Timer:
@@ -112,8 +92,8 @@ class Timer:
 
 def _tensorboard(folder: Path, step: int):
     try:
-        from tensorboardX import SummaryWriter
+        from hifigan_jax.training.event_file import EventFile
     except ImportError:
         logger.warning("tensorboardX is not installed: no TensorBoard files are written; metrics.jsonl contains all values")
         return None
-    return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+    return EventFile(folder, step)

@@ -1,5 +1,6 @@
 """The training program: restore, iterate, log, validate, save, stop on a signal."""
 
+import contextlib
 import functools
 import hashlib
 import logging
@@ -10,10 +11,12 @@ from pathlib import Path
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from hifigan_jax import checkpoint, data
+from hifigan_jax import data, faults
 from hifigan_jax.config import Config
 from hifigan_jax.errors import DataError
+from hifigan_jax.processes import worst
 from hifigan_jax.recordings import Corpus, load_corpus
+from hifigan_jax.runtime import explaining_memory
 from hifigan_jax.set_aside import SetAside
 from hifigan_jax.training.batches import Batches
 from hifigan_jax.training.distributed import AnyProcess, first_process_first
@@ -21,30 +24,46 @@ from hifigan_jax.training.health import Diverged, Health, delete_unsettled
 from hifigan_jax.training.initial_state import InitialState, Position
 from hifigan_jax.training.progress import Progress, numbers
 from hifigan_jax.training.run_folder import open_run_folder
+from hifigan_jax.training.run_lock import locked
+from hifigan_jax.training.saving import Saver
 from hifigan_jax.training.setup import mesh_over, train_step
 from hifigan_jax.training.state import to_parts
 from hifigan_jax.training.step import AXIS
-from hifigan_jax.training.stop import StopRequest
+from hifigan_jax.training.stop import Stopped, StopRequest
 from hifigan_jax.training.validation import Validator
 from hifigan_jax.training.validation_metrics import check_metrics
 from hifigan_jax.trees import first_non_finite
 
 logger = logging.getLogger(__name__)
 
+WITHOUT_STDOUT = "training continues without printing"
 
-def train(config: Config, finetune_from: str | None = None) -> None:
+
+def train(config: Config, finetune_from: str | None = None, stop: StopRequest | None = None) -> None:
     """Trains until max_steps, training_epochs or a stop signal; resumes from the run's newest checkpoint.
 
-    Raises a HifiganError for anything that the user can fix; if too many recordings become unreadable in the middle of a run, a
-    checkpoint is saved first.
+    `stop` is the caller's, if signals are already handled. Raises a HifiganError for anything that the user can fix; if too many
+    recordings become unreadable in the middle of a run, a checkpoint is saved first.
     """
     check_metrics(config.run.validation_metrics)
-    mesh = mesh_over(config)
-    with first_process_first():
-        folder = open_run_folder(config)
-        corpus = load_corpus(config, folder / "recordings.json")
-    with StopRequest() as stop:
-        Run(config, folder, corpus, mesh, finetune_from).run(stop)
+    mesh, folder = mesh_over(config), Path(config.run.checkpoint_path)
+    with contextlib.ExitStack() as held:
+        stop = stop or held.enter_context(StopRequest())
+        try:
+            with first_process_first():
+                if jax.process_index() == 0:
+                    held.enter_context(locked(folder))
+                open_run_folder(config)
+                corpus = load_corpus(config, folder / "recordings.json", stop.check)
+            with explaining_memory(
+                "lower batch_size or segment_size, raise accumulation_steps, or set rematerialize (docs/multi-host.md)"
+            ):
+                run = Run(config, folder, corpus, mesh, finetune_from)
+                if worst(stop.requested):
+                    raise Stopped
+                run.run(stop)
+        except Stopped:
+            logger.info("stopped before the first step, as requested: there is nothing to save")
 
 
 class Run:
@@ -61,7 +80,7 @@ class Run:
         self.batches = Batches(corpus, config, NamedSharding(mesh, PartitionSpec(AXIS)), set_aside)
         self.any_process, self.stopping, self.failure = AnyProcess(mesh), False, None
         self.train_step = train_step(config, self.per_epoch, mesh)
-        self.saved_at, self.save_postponed = self.position.step or None, False
+        self.saver, self.saved_at, self.save_postponed = Saver(folder, config), self.position.step or None, False
         self.progress = Progress(config.run, folder, self.position.step, set_aside)
         self.validator = Validator(config, corpus.validation, set_aside) if self.progress.log else None
 
@@ -90,7 +109,7 @@ class Run:
 
     def _train(self, stop: StopRequest) -> None:
         if self.position.step == 0 and not self.health.history.data_order:
-            self._validate()
+            self._validate(stop)
         self.batches.start(self._batch_number(self.position), self.health.history.data_order)
         pending = None  # position and scalars that are not yet reported
         while not self._finished():
@@ -100,6 +119,7 @@ class Run:
                 break
             if self.position.batch_in_epoch == 0:
                 self.progress.epoch(self.position.epoch + 1, self.per_epoch)
+            faults.no_memory("out_of_memory.training")
             self.state, metrics = self.train_step(self.state, batch)
             self.progress.timer.count()
             if pending is not None:  # fetches the previous step's scalars while the devices compute this one
@@ -109,19 +129,19 @@ class Run:
             if self._pauses():
                 self._report(*pending, always_write=True)
                 pending = None
-                self._validate_and_save()
+                self._validate_and_save(stop)
                 self.progress.timer.restart()
         if pending is not None:
             self._report(*pending, always_write=True)
-        self._end()
+        self._end(stop)
 
-    def _end(self) -> None:
+    def _end(self, stop: StopRequest) -> None:
         if self.stopping:
             logger.info("stopping at step %d%s", self.position.step, "" if self.failure else ", as requested")
         elif not self._due(self.config.run.validation_interval):
-            self._validate()
+            self._validate(stop)
         if self.saved_at != self.position.step:
-            self._save()
+            self._save(last=True)
 
     def _report(self, position: Position, metrics: dict[str, jax.Array], always_write: bool = False) -> None:
         """Reports the step that led to `position`. Raises Diverged if too many steps in a row were skipped."""
@@ -151,32 +171,30 @@ class Run:
         intervals = self.config.run.validation_interval, self.config.run.checkpoint_interval
         return self.save_postponed or any(map(self._due, intervals))
 
-    def _validate_and_save(self) -> None:
+    def _validate_and_save(self, stop: StopRequest) -> None:
         if self._due(self.config.run.validation_interval):
-            self._validate()
+            self._validate(stop)
         due = self.save_postponed or self._due(self.config.run.checkpoint_interval)
         self.save_postponed = due and self.health.history.skipped_in_a_row > 0  # only a good step shows that the state is good
         if due and not self.save_postponed:
             self._save()
 
-    def _validate(self) -> None:
+    def _validate(self, stop: StopRequest) -> None:
         if self.position.step:
             self._check_finite()
         if self.validator:
             params = jax.tree.map(lambda leaf: leaf.addressable_data(0), self.state.generator.params)
             try:
-                self.validator.run(params, self.position.step, self.progress.log)
+                self.validator.run(params, self.position.step, self.progress.log, stop)
             except DataError as error:
                 self.failure = error
 
-    def _save(self) -> None:
+    def _save(self, last: bool = False) -> None:
         self._check_finite()
         described = self.data | {"history": self.health.history._asdict()}
-        parts, keep = to_parts(self.state), self.config.run.keep_checkpoints
-        checkpoint.save(self.folder, self.position.step, parts, self.config, described, keep=keep)
-        self.saved_at = self.position.step
-        self.health.saved()
-        logger.info("saved checkpoint %d", self.position.step)
+        if self.saver.save(self.position.step, to_parts(self.state), described, last):
+            self.saved_at = self.position.step
+            self.health.saved()
 
     def _check_finite(self) -> None:
         for part, leaves in to_parts(self.state).items():

@@ -6,9 +6,12 @@ from pathlib import Path
 import jax
 
 from hifigan_jax.config.sections import Run
+from hifigan_jax.printing import print_line
 from hifigan_jax.set_aside import SetAside
 from hifigan_jax.training.health import History
 from hifigan_jax.training.logging import MetricsLog, Timer, progress_line, tagged
+
+_CONSEQUENCE = "training continues without printing"
 
 
 class Progress:
@@ -22,7 +25,7 @@ class Progress:
     def epoch(self, number: int, batches: int) -> None:
         """Prints the number of an epoch that starts, unless epochs are shorter than stdout_interval."""
         if self.log and batches >= self.options.stdout_interval:
-            print(f"Epoch: {number}", flush=True)
+            print_line(f"Epoch: {number}", _CONSEQUENCE)
 
     def step(self, step: int, losses: Mapping[str, jax.Array], always_write: bool) -> None:
         """Prints and writes the losses of a step if they are due; `always_write` before the run validates, saves or ends."""
@@ -32,7 +35,7 @@ class Progress:
             return
         values, seconds = numbers(losses), self.timer.seconds_per_batch()
         if prints:
-            print(progress_line(step, values, seconds), flush=True)
+            print_line(progress_line(step, values, seconds), _CONSEQUENCE)
         if writes:
             gone = {"training/recordings_set_aside": float(len(self.set_aside))} if self.set_aside else {}
             self.log.scalars(step, tagged(values) | {"training/batch_seconds": seconds} | gone)

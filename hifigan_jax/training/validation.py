@@ -15,6 +15,7 @@ from hifigan_jax.recordings import Recording
 from hifigan_jax.set_aside import SetAside
 from hifigan_jax.synthesis import Vocoder
 from hifigan_jax.training.logging import MetricsLog
+from hifigan_jax.training.stop import StopRequest
 from hifigan_jax.training.validation_metrics import UtteranceMetrics
 
 logger = logging.getLogger(__name__)
@@ -31,8 +32,8 @@ class Validator:
         self.log_mel = LogMel(config.loss_mel)
         self.real_logged = False
 
-    def run(self, params: Any, step: int, log: MetricsLog) -> float:
-        """Logs and returns the mean absolute mel error up to fmax_for_loss, averaged over utterances.
+    def run(self, params: Any, step: int, log: MetricsLog, stop: StopRequest) -> None:
+        """Logs the mean absolute mel error up to fmax_for_loss, averaged over utterances; nothing if a stop is requested.
 
         Recordings that cannot be read are set aside. Raises DataError if none is left.
         """
@@ -42,7 +43,7 @@ class Validator:
         else:
             self.vocoder.update(params)
         errors, metrics = [], UtteranceMetrics(self.config.run.validation_metrics)
-        for number, fake in self.vocoder.synthesize(self._utterances()):
+        for number, fake in self.vocoder.synthesize(self._utterances(stop)):
             if (utterance := self._read(number)) is None:
                 continue
             real, _ = utterance
@@ -50,6 +51,9 @@ class Validator:
                 self._log_audio(log, number, real, fake, step)
             errors.append(float(np.abs(self.log_mel(real) - self.log_mel(fake)).mean()))
             metrics.add(real, fake, self.config.mel.sampling_rate)
+        if stop.requested:
+            logger.info("validation at step %d: interrupted", step)
+            return
         if not errors:
             raise DataError(f"{self.recordings[0].path}: this and all other validation recordings can no longer be read")
         self.real_logged = True
@@ -59,10 +63,11 @@ class Validator:
         log.scalars(step, {"validation/mel_spec_error": error, **named, "validation/total_seconds": seconds})
         shown = "".join(f", {name} {value:.4g}" for name, value in averages.items())
         logger.info("validation at step %d: mel error %.4f%s (%d utterances, %.1f s)", step, error, shown, len(errors), seconds)
-        return error
 
-    def _utterances(self):
+    def _utterances(self, stop: StopRequest):
         for number in range(len(self.recordings)):
+            if stop.requested:
+                return
             if (utterance := self._read(number)) is None:
                 continue
             audio, mel = utterance

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from hifigan_jax.errors import UsageError
-from hifigan_jax.training.distributed import Cluster, find_cluster
+from hifigan_jax.training.cluster import Cluster, find_cluster
 
 ROOT = pathlib.Path(__file__).parents[2]
 BY_USER = {"JAX_COORDINATOR_ADDRESS": "host:1234", "JAX_NUM_PROCESSES": "4", "JAX_PROCESS_ID": "3"}

@@ -1,0 +1,39 @@
+"""When checkpoints that cannot be written end a run."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hifigan_jax import checkpoint
+from hifigan_jax.config import Config
+from hifigan_jax.errors import DiskError
+
+logger = logging.getLogger(__name__)
+
+MOST_FAILURES = 3  # in a row
+
+
+class Saver:
+    """Saves the checkpoints of a run. If one cannot be written, training continues; the third such failure in a row ends it."""
+
+    def __init__(self, run: Path, config: Config):
+        self._run, self._config, self._failures = run, config, 0
+
+    def save(self, step: int, parts: Mapping[str, checkpoint.Leaves], data: Mapping[str, Any], last: bool = False) -> bool:
+        """Whether the checkpoint of `step` has been written; the arguments are those of `checkpoint.save`.
+
+        Raises DiskError for the third failure in a row, and for any if it is the `last` checkpoint of the run. The result is the
+        same in all processes of the run.
+        """
+        try:
+            checkpoint.save(self._run, step, parts, self._config, data, keep=self._config.run.keep_checkpoints)
+        except DiskError as error:
+            self._failures += 1
+            if last or self._failures == MOST_FAILURES:
+                raise
+            logger.warning("%s; training continues (failure %d of %d in a row)", error, self._failures, MOST_FAILURES)
+            return False
+        self._failures = 0
+        logger.info("saved checkpoint %d", step)
+        return True
