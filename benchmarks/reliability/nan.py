@@ -1,4 +1,4 @@
-"""Makes the batch, each loss or a gradient of a tiny run NaN, once and ten times in a row, and checks how the run goes on.
+"""Makes the batch, each loss or a gradient of a tiny run NaN, once and ten times in a row, and checks how the run continues.
 
     python benchmarks/reliability/nan.py [--quick]
 
@@ -91,7 +91,7 @@ class Case:
         return 3 if ends else int(self.times == TEN)
 
     def check_end(self) -> None:
-        """A run that goes on to its last step reports every step once, except those skipped for good."""
+        """A run that continues to its last step reports every step once, except those skipped for good."""
         skipped = set() if self.times == TEN else set(range(FIRST, FIRST + self.count))
         steps = [row["step"] for row in common.losses(self.folder)]
         self.expect("steps with losses", steps, [step for step in range(1, STEPS + 1) if step not in skipped])
