@@ -44,3 +44,4 @@ class SetAside:
                 file.write(f"{problem}\n")
         except OSError as error:
             logger.warning("%s: cannot be written: %s", self._listing, error.strerror)
+            self._listing = None

@@ -47,17 +47,15 @@ class Health:
         """Ends a row of skipped steps."""
         self.history = self.history._replace(skipped_in_a_row=0)
 
-    def skipped_step(self, step: int, metrics: Mapping[str, float], recordings: Sequence[str]) -> None:
+    def skipped_step(self, step: int, losses: Mapping[str, float], recordings: Sequence[str]) -> None:
         """Counts and logs a skipped step. Raises Diverged if it is the last of max_skipped_steps in a row."""
         order, total, in_a_row = self.history
         self.history = History(order, total + 1, in_a_row + 1)
-        bad = [name for name, value in metrics.items() if not math.isfinite(value)]
-        names = [Path(path).name for path in recordings]
-        more = ", ..." if len(names) > NAMED_RECORDINGS else ""
-        what = f"the losses {', '.join(bad)} are" if bad else "a gradient is"
-        logger.warning("step %d skipped: %s NaN or infinite with %s%s", step, what, ", ".join(names[:NAMED_RECORDINGS]), more)
+        what = "NaN or infinite " + (", ".join(n for n, value in losses.items() if not math.isfinite(value)) or "gradients")
+        names = [Path(path).name for path in recordings[:NAMED_RECORDINGS]] + ["..."] * (len(recordings) > NAMED_RECORDINGS)
+        logger.warning("step %d skipped: %s (recordings: %s)", step, what, ", ".join(names))
         if in_a_row + 1 >= self.options.max_skipped_steps:
-            raise Diverged(f"step {step}: {in_a_row + 1} steps in a row were skipped ({what} NaN or infinite)")
+            raise Diverged(f"step {step}: {in_a_row + 1} steps in a row were skipped ({what})")
 
     def saved(self) -> None:
         """Notes that a checkpoint was saved."""
@@ -66,7 +64,7 @@ class Health:
     def roll_back(self, reason: Diverged, saved_at: int | None) -> None:
         """Counts a return to the last good checkpoint. Raises TrainingDiverged after max_rollbacks of them."""
         if self.rollbacks >= self.options.max_rollbacks:
-            times = f", also after {self.rollbacks} restarts from there with other data" if self.rollbacks else ""
+            times = f" with each of {self.rollbacks + 1} data orders" if self.rollbacks else ""
             kept = "no checkpoint was saved" if saved_at is None else f"the checkpoint of step {saved_at} is intact"
             raise TrainingDiverged(f"{reason}{times}; {kept}: lower learning_rate, or check the recordings named above")
         self.rollbacks += 1

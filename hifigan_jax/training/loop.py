@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hifigan_jax import data, faults
 from hifigan_jax.config import Config
-from hifigan_jax.errors import DataError
+from hifigan_jax.errors import HifiganError
 from hifigan_jax.processes import worst
 from hifigan_jax.recordings import Corpus, load_corpus
 from hifigan_jax.runtime import explaining_memory
@@ -186,7 +186,7 @@ class Run:
             params = jax.tree.map(lambda leaf: leaf.addressable_data(0), self.state.generator.params)
             try:
                 self.validator.run(params, self.position.step, self.progress.log, stop)
-            except DataError as error:
+            except HifiganError as error:  # the state is good: it is saved before the run ends
                 self.failure = error
 
     def _save(self, last: bool = False) -> None:

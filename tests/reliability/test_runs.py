@@ -73,5 +73,5 @@ def test_a_folder_with_weights_of_another_model_is_refused(quick, tiny, tmp_path
     outcome = train(config=quick, input_wavs_dir=tmp_path / "in", checkpoint_path=tmp_path / "theirs", max_steps=1)
     assert outcome.code == 4
     assert "fmax is 7600.0, expected 8000.0: choose another --checkpoint_path" in outcome.messages[-1]
-    assert sorted(path.name for path in (tmp_path / "theirs").iterdir()) == ["config.json", "generator_v9"]
+    assert sorted(path.name for path in (tmp_path / "theirs").iterdir()) == ["config.json", "generator_v9", "run.lock"]
     assert (tmp_path / "theirs" / "config.json").read_bytes() == theirs
