@@ -5,7 +5,7 @@ Modules that need jax are imported inside `module` and `build`, so that configur
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -13,7 +13,11 @@ from pydantic import Field
 from hifigan_jax.config.sections import ComputeDtype, Mel, Optimization, Real, Section
 
 if TYPE_CHECKING:
+    from typing import Self
+
     import flax.linen as nn
+
+    from hifigan_jax.models.onnx_graph import OnnxGraph, Value
 
 StateDict = Mapping[str, Any]  # torch's names -> arrays
 
@@ -53,6 +57,10 @@ class GeneratorConfig(Section):
 
         options = dict(folded=folded, compute_dtype=COMPUTE_DTYPES[compute_dtype], rematerialize=rematerialize)
         return self.module()(num_mels=mel.num_mels, **dict(self), **options)
+
+    def onnx(self) -> "Callable[[OnnxGraph, Self, Value], Value] | None":
+        """The function that adds the generator to a graph, mel [B, M, 1, F] -> audio [B, 1, 1, T]; None: there is none."""
+        return None
 
     def params_of(self, state_dict: StateDict, mel: Mel) -> dict[str, Any]:
         """Our parameters with weight norm, as numpy arrays, from a PyTorch state_dict. Raises CheckpointError."""

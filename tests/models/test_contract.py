@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from hifigan_jax.config import Config, load_config, packaged_configs
+from hifigan_jax.errors import UsageError
+from hifigan_jax.generator_file import Generator
 from hifigan_jax.models.edges import FULL_ROWS, Edges
 from hifigan_jax.models.family import GeneratorConfig
 from hifigan_jax.models.generator import Conditions, Stage, receptive_field, run_stages
@@ -239,6 +241,30 @@ def test_utterances_that_are_too_short_to_pad_are_extended_with_silence_and_cut(
     samples = np.random.RandomState(0).normal(0, 0.1, config.mel.padding + config.mel.hop_size).astype(np.float32)
     (audio,) = (audio for _, audio in vocoder.synthesize([(0, vocoder.utterance_of_audio(samples))]))
     np.testing.assert_allclose(audio, vocoder.decode(vocoder.mel(samples)), atol=1e-4)
+
+
+@families
+def test_the_exported_graph_gives_the_audio_of_decode(config, tmp_path):
+    pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from hifigan_jax.export.onnx import export_onnx
+
+    _, params = loud(config)
+    (tmp_path / "weights").write_text("")  # its checksum is in the metadata
+    generator = Generator(config, jax.device_get(params), str(tmp_path / "weights"))
+    if config.generator.onnx() is None:
+        with pytest.raises(UsageError, match="cannot be exported to ONNX"):
+            export_onnx(generator, tmp_path / "generator.onnx")
+        return
+    export_onnx(generator, tmp_path / "generator.onnx")
+    run = onnxruntime.InferenceSession(tmp_path / "generator.onnx", providers=["CPUExecutionProvider"]).run
+    vocoder = Vocoder(config, params)
+    for rows, frames in ((1, 1), (1, 2), (3, 5), (1, 40)):
+        batch = np.stack([mel.T for mel in mels(config, [frames] * rows, "float32")])
+        expected = np.stack([vocoder.decode(mel) for mel in batch])
+        (audio,) = run(["audio"], {"mel": batch})
+        assert frames == 1 or np.sqrt(np.mean(np.square(audio))) >= 0.05
+        np.testing.assert_allclose(audio, expected, atol=1e-5)
 
 
 @families
