@@ -44,7 +44,7 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Exports and prints the paths of the files; returns the exit code."""
-    runtime.prepare(compile_cache=True)
+    runtime.prepare(compile_cache=True, onednn=False)
     return {"onnx": _onnx, "stablehlo": _stablehlo}[options.format](options)
 
 

@@ -59,11 +59,11 @@ def generator_graph(config: Config, params: Mapping[str, np.ndarray]) -> OnnxGra
 
     Mels that are too short for the generator's padding are extended with silence and their audio is cut, as in `Vocoder`.
     """
-    add_generator = config.generator.onnx()
+    add_generator, module = config.generator.onnx(), config.generator.build(config.mel)
     if add_generator is None:
-        family = model_of(config)["generator"]
+        family = type(module).__name__
         raise UsageError(f"{family} cannot be exported to ONNX: use `hifigan-jax export stablehlo`, or another family")
-    graph, shortest = OnnxGraph(params), config.generator.build(config.mel).shortest
+    graph, shortest = OnnxGraph(params), module.shortest
     mel = "mel" if shortest == 1 else _extended(graph, shortest, config.mel)
     audio = add_generator(graph, config.generator, graph.add("Unsqueeze", mel, np.array([2])))
     if shortest > 1:
