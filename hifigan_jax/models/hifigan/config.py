@@ -56,7 +56,7 @@ class HiFiGANConfig(ResidualUpsamplingConfig):
 
         return HiFiGAN
 
-    def onnx(self) -> "Callable[[OnnxGraph, HiFiGANConfig, Value], Value]":
+    def onnx(self) -> "Callable[[OnnxGraph, HiFiGAN, Value], Value]":
         """HiFi-GAN in ONNX operators."""
         from hifigan_jax.models.hifigan.onnx import generator
 

@@ -37,7 +37,7 @@ class ISTFTNetConfig(ResidualUpsamplingConfig):
 
         return ISTFTNet
 
-    def onnx(self) -> "Callable[[OnnxGraph, ISTFTNetConfig, Value], Value]":
+    def onnx(self) -> "Callable[[OnnxGraph, ISTFTNet, Value], Value]":
         """iSTFTNet in ONNX operators."""
         from hifigan_jax.models.istftnet.onnx import generator
 

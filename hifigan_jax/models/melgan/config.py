@@ -48,7 +48,7 @@ class MelGANConfig(GeneratorConfig):
 
         return MelGAN
 
-    def onnx(self) -> "Callable[[OnnxGraph, MelGANConfig, Value], Value]":
+    def onnx(self) -> "Callable[[OnnxGraph, MelGAN, Value], Value]":
         """MelGAN in ONNX operators."""
         from hifigan_jax.models.melgan.onnx import generator
 
