@@ -31,7 +31,9 @@ LAYERS = {
         *("evaluation.metric", "evaluation.metrics", "evaluation.metrics.*", "evaluation.registry", "evaluation.provenance"),
         *("evaluation.spectra", "evaluation.world", "evaluation.seeds", "evaluation.torchaudio"),
     ],
-    "behavior": ["synthesis", "synthesis.*", "training", "training.*", "convert", "publish", "benchmark"],
+    "behavior": [
+        *("synthesis", "synthesis.*", "training", "training.*", "export", "export.*", "convert", "publish", "benchmark"),
+    ],
     "evaluation": ["evaluation", "evaluation.*"],
     "programs": ["", "cli", "cli.*"],
 }
@@ -146,6 +148,7 @@ def test_libraries_are_imported_only_where_they_belong():
     assert {module for module in TREES if "orbax" in libraries(module)} == {"checkpoint"}
     assert {module for module in TREES if "huggingface_hub" in libraries(module)} == {"weights.hub"}
     assert {module for module in TREES if "grain" in libraries(module)} == {"data"}
+    assert {module for module in TREES if "onnx" in libraries(module)} == {"export.onnx"}
 
 
 def imported_with(statements):
@@ -161,7 +164,7 @@ def test_configurations_are_loaded_without_jax():
     assert imported_with("import hifigan_jax.mel") == ["jax"]  # so that the check can fail
 
 
-@pytest.mark.parametrize("program", ["train", "infer", "convert", "benchmark", "evaluate", "table", "report"])
+@pytest.mark.parametrize("program", ["train", "infer", "convert", "export", "benchmark", "evaluate", "table", "report"])
 def test_importing_a_program_does_not_import_jax(program):
     assert imported_with(f"import hifigan_jax.cli.{program}") == []
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "report": "write an evaluation as an HTML page with audio and a blind listening test",
     "benchmark": "measure the speed of synthesis and training on this machine",
     "convert": "convert generators and training runs to and from PyTorch",
+    "export": "write a generator for other runtimes: ONNX, StableHLO",
 }
 
 
