@@ -18,7 +18,7 @@ PACKAGE = pathlib.Path(hifigan_jax.__file__).parent
 LAYERS = {
     "values": [
         *("errors", "faults", "conventions", "filterbank", "files", "folders", "audio", "wav_header", "losses", "machine"),
-        *("platforms", "runtime", "trees"),
+        *("platforms", "runtime", "trees", "web"),
         *("config", "config.sections", "models", "models.convolution*"),
     ],
     "parts": [
