@@ -1,6 +1,7 @@
-"""Atomic writes of files."""
+"""Atomic writes of files and folders."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,33 @@ def atomic_write(path: str | Path) -> Iterator[str]:
         raise DiskError(f"{path}: cannot be written: {error}") from None
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yields a new folder to fill, which takes the place of `path`, and of all in it, when the block ends without an error.
+
+    Raises DiskError if anything cannot be written; `path` then is as before.
+    """
+    path = Path(path).resolve()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    except OSError as error:
+        raise DiskError(f"{path}: cannot be written: {error.strerror}") from None
+    content, outgoing = temporary / "new", temporary / "old"
+    try:
+        content.mkdir()
+        yield content
+        if path.exists():
+            path.rename(outgoing)
+        content.rename(path)
+    except OSError as error:
+        raise DiskError(f"{path}: cannot be written: {error}") from None
+    finally:
+        if outgoing.exists() and not path.exists():
+            outgoing.rename(path)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _umask() -> int:
