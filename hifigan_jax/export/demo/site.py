@@ -10,8 +10,7 @@ from typing import Any
 from hifigan_jax import __version__, audio, web
 from hifigan_jax.config import Mel
 from hifigan_jax.errors import UsageError
-from hifigan_jax.export.demo import runtime
-from hifigan_jax.export.demo.runtime import PageFile
+from hifigan_jax.export.demo.runtime import SIZE, PageFile, copied, linked
 from hifigan_jax.export.onnx import Precision, export_mel_onnx, export_onnx
 from hifigan_jax.files import atomic_folder
 from hifigan_jax.generator_file import Generator
@@ -39,10 +38,10 @@ def write_demo(
         settings = _settings(generator)
         export_onnx(generator, folder / "vocoder.onnx", precision)
         export_mel_onnx(generator.config.mel, folder / "mel.onnx")
-        script, wasm = runtime.linked() if runtime_folder is None else runtime.copied(runtime_folder, folder)
+        script, wasm = linked() if runtime_folder is None else copied(runtime_folder, folder)
         graphs = {name: PageFile.of(folder, f"{name}.onnx") for name in ("mel", "vocoder")}
         files = {"script": script, "wasm": wasm, **graphs}
-        size = sum((folder / f"{name}.onnx").stat().st_size for name in graphs) + runtime.SIZE
+        size = sum((folder / f"{name}.onnx").stat().st_size for name in graphs) + SIZE
         settings |= {"files": {key: file._asdict() for key, file in files.items()}, "megabytes": math.ceil(size / 1e6)}
         if sample is not None:
             settings["sample"] = "sample.wav"
