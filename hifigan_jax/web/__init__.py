@@ -4,5 +4,5 @@ from pathlib import Path
 
 
 def player() -> str:
-    """The class Player, in JavaScript: tracks of equal length with switching at the same position."""
+    """The JavaScript class that plays tracks of equal length with switching at the same position."""
     return Path(__file__).with_name("player.js").read_text(encoding="utf-8")
