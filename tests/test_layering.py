@@ -18,7 +18,7 @@ PACKAGE = pathlib.Path(hifigan_jax.__file__).parent
 LAYERS = {
     "values": [
         *("errors", "faults", "conventions", "filterbank", "files", "folders", "printing", "audio", "wav_header", "losses"),
-        *("machine", "platforms", "runtime", "trees"),
+        *("machine", "platforms", "runtime", "trees", "web"),
         *("config", "config.sections", "models", "models.convolution*"),
     ],
     "parts": [
