@@ -24,7 +24,7 @@ import numpy as np
 from hifigan_jax import faults
 from hifigan_jax.config import Config, load_config, model_differences, save_config
 from hifigan_jax.errors import CheckpointError, DiskError, UsageError
-from hifigan_jax.manifest import FOLDER, HINT, Leaf, NewerFormatError, describe, is_step, read_manifest, verify, write_manifest
+from hifigan_jax.manifest import FOLDER, HINT, Leaf, MismatchError, describe, is_step, read_manifest, verify, write_manifest
 from hifigan_jax.processes import worst
 from hifigan_jax.trees import first_difference
 
@@ -180,7 +180,7 @@ def first_usable(folders: Sequence[Path], use: Callable[[Path], Used]) -> tuple[
     for folder in folders:
         try:
             result = use(folder)
-        except NewerFormatError:
+        except MismatchError:
             raise
         except CheckpointError as error:
             problems[folder] = error

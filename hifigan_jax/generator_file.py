@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from hifigan_jax.config import Config, load_config, model_differences, packaged_config, packaged_configs, parse_config
 from hifigan_jax.errors import CheckpointError, UsageError
-from hifigan_jax.manifest import HINT
+from hifigan_jax.manifest import HINT, MismatchError
 from hifigan_jax.models.generator import Conditions
 from hifigan_jax.trees import shape_difference
 from hifigan_jax.weights.envelopes import is_preferred, state_dicts
@@ -44,7 +44,7 @@ def from_file(path: Path, config: str | Path | None) -> Generator:
 def resolved(config: str | Path | None, own: Callable[[], Config], source: str) -> Config:
     """The configuration of weights that come with their `own`; the JSON file `config` replaces one that is damaged.
 
-    Raises UsageError if `config` describes another model.
+    Raises MismatchError if `config` describes another model.
     """
     if config is None:
         return own()
@@ -55,7 +55,7 @@ def resolved(config: str | Path | None, own: Callable[[], Config], source: str) 
         logger.warning("%s: using %s instead", str(error).removesuffix(HINT), config)
         return given
     if differing := model_differences(given, expected):
-        raise UsageError(f"{config}: contradicts the configuration of {source}: {', '.join(differing)}: omit --config")
+        raise MismatchError(f"{config}: contradicts the configuration of {source}: {', '.join(differing)}: omit --config")
     return given
 
 

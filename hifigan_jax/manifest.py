@@ -31,8 +31,8 @@ _Dtype = Literal["float32", "int32", "uint32", "bfloat16", "float16", "float64",
 _Count = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
 
 
-class NewerFormatError(CheckpointError):
-    """A checkpoint of a newer version. It is intact: no other one should silently be used in its place."""
+class MismatchError(CheckpointError):
+    """An intact checkpoint that cannot be used: of a newer version, or of another model. No older one is used in its place."""
 
 
 class Leaf(pydantic.BaseModel):
@@ -90,7 +90,7 @@ def read_manifest(folder: Path) -> Manifest:
             if content["sha256"] != _content_digest(rest):
                 raise CheckpointError(f"{folder}: {NAME} is damaged (its checksum differs){HINT}")
             if number > FORMAT:
-                raise NewerFormatError(f"{folder}: written by a newer version: update hifigan_jax")
+                raise MismatchError(f"{folder}: written by a newer version: update hifigan_jax")
         manifest = Manifest.model_validate(content)
     except FileNotFoundError:
         raise CheckpointError(f"{folder}: not a complete checkpoint: {NAME} is missing{HINT}") from None

@@ -8,7 +8,7 @@ import pytest
 
 from hifigan_jax import checkpoint, loading
 from hifigan_jax.convert import convert
-from hifigan_jax.errors import CheckpointError, UsageError
+from hifigan_jax.errors import CheckpointError
 from hifigan_jax.loading import load_generator
 
 
@@ -107,7 +107,7 @@ def source(request, run, newest, tmp_path, monkeypatch, tiny_config):
 @pytest.mark.parametrize(("changes", "difference"), CONTRADICTIONS)
 def test_a_configuration_that_contradicts_the_weights_own_is_refused_by_key(changes, difference, source, json_of):
     given = json_of(**changes)
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(CheckpointError) as caught:
         load_generator(source, given)
     assert str(caught.value) == f"{given}: contradicts the configuration of {source_name(source)}: {difference}: omit --config"
 

@@ -1,28 +1,23 @@
 """Damage to any file of the newest checkpoint is harmless, or found, and the checkpoint before is used."""
 
-import pathlib
 import random
-import sys
 
+import mutants
 import pytest
-
-sys.path.append(str(pathlib.Path(__file__).parents[2] / "benchmarks" / "reliability"))
-
-import damage
 
 from hifigan_jax import checkpoint
 
-NEWEST = f"{checkpoint.FOLDER}/{damage.STEPS[-1]:08d}"
+NEWEST = f"{checkpoint.FOLDER}/{mutants.STEPS[-1]:08d}"
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return damage.TinyRun.make(tmp_path_factory.mktemp("damage"))
+    return mutants.TinyRun.make(tmp_path_factory.mktemp("damage"))
 
 
-def outcomes(run, mutants):
+def outcomes(run, chosen):
     """The outcomes by program, as sets."""
-    found = [run.outcomes(name, harm) for name, _, harm in mutants]
+    found = [run.outcomes(name, harm) for name, _, harm in chosen]
     return {program: {outcome[program] for outcome in found} for program in ("inference", "training")}
 
 
@@ -35,11 +30,11 @@ def test_bit_flips_do_no_harm(run, kind, count):
     draw = random.Random(kind)
     files = [name for name in run.newest_files() if name.startswith(f"{NEWEST}/{kind}")]
     sizes = {name: (run.folder / "run" / name).stat().st_size for name in files}
-    mutants = []
+    chosen = []
     for _ in range(count):
         name = draw.choice([name for name, size in sizes.items() if size])
-        mutants.append((name, "", damage.flip(draw.randrange(8 * sizes[name]))))
-    found = outcomes(run, mutants)
+        chosen.append((name, "", mutants.flip(draw.randrange(8 * sizes[name]))))
+    found = outcomes(run, chosen)
     expected = {
         "config.json": ({"detected"}, {"detected"}),
         "manifest.json": ({"detected", "harmless"}, {"detected", "harmless"}),
@@ -51,9 +46,9 @@ def test_bit_flips_do_no_harm(run, kind, count):
     assert "detected" in found["training"]
 
 
-@pytest.mark.parametrize("how", damage.TRUNCATIONS)
+@pytest.mark.parametrize("how", mutants.TRUNCATIONS)
 def test_truncated_and_deleted_files_are_found(run, how):
-    harm, draw = damage.TRUNCATIONS[how], random.Random(how)
+    harm, draw = mutants.TRUNCATIONS[how], random.Random(how)
     parts = [name for name in run.newest_files() if name.count("/") > 2 and (run.folder / "run" / name).stat().st_size]
     names = [f"{NEWEST}/config.json", f"{NEWEST}/manifest.json", *draw.sample(parts, 2)]
     assert outcomes(run, [(name, how, harm) for name in names])["training"] == {"detected"}
@@ -61,4 +56,4 @@ def test_truncated_and_deleted_files_are_found(run, how):
 
 @pytest.mark.parametrize("part", ["generator", "training"])
 def test_a_deleted_part_is_found(run, part):
-    assert run.outcomes(f"{NEWEST}/{part}", damage.delete)["training"] == "detected"
+    assert run.outcomes(f"{NEWEST}/{part}", mutants.delete)["training"] == "detected"
