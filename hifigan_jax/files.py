@@ -88,9 +88,9 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     path = Path(path).resolve()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(".folder", f".hifigan_jax-{_HOST}-{os.getpid()}-", path.parent))
     except OSError as error:
-        raise DiskError(f"{path}: cannot be written: {error.strerror}") from None
+        raise _failure(path, error) from None
     content, outgoing = temporary / "new", temporary / "old"
     try:
         content.mkdir()
@@ -99,7 +99,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             path.rename(outgoing)
         content.rename(path)
     except OSError as error:
-        raise DiskError(f"{path}: cannot be written: {error}") from None
+        raise _failure(path, error) from None
     finally:
         if outgoing.exists() and not path.exists():
             outgoing.rename(path)
