@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import mel_tables
+
 from hifigan_jax.evaluation import Results
 from hifigan_jax.evaluation.table import Table, columns_of, combine, rows_of
 from hifigan_jax.evaluation.table_formats import markdown_rows
@@ -190,6 +192,16 @@ def quality(result: Result) -> str:
     return markdown_rows(Table(columns_of(evaluation, QUALITY), tuple(rows), ""))
 
 
+def reliability(result: Result) -> str:
+    """What must hold whatever happens to a run: target and figure of each bar, and the reference's figure where measured."""
+    rows = []
+    for row in result["rows"]:
+        figure = row["figure"] if row["passed"] else f"**{row['figure']}**"
+        reference = result["reference"].get(row["bar"], {}).get("figure", "")
+        rows.append([row["bar"], row["what"], row["target"], figure, reference, row["program"].removesuffix(".py")])
+    return table(["", "", "target", "measured", "reference", "program"], rows)
+
+
 def overview(results: Mapping[str, Result]) -> str:
     """The README's table: our time and the reference's for the usual jobs."""
     rows = []
@@ -214,13 +226,24 @@ def overview(results: Mapping[str, Result]) -> str:
     return table(["job", "hifigan_jax", "reference, torch", "speed-up"], rows)
 
 
+def mel_conventions(result: Result) -> str:
+    """The rows of CONVENTIONS and their parity."""
+    return table(*mel_tables.conventions(result))
+
+
+def mel_guard(result: Result) -> str:
+    """What the guard refuses."""
+    return table(*mel_tables.guard(result))
+
+
 TABLES: dict[str, Callable[[Result], str]] = {
     function.__name__: function
     for function in (
         *(synthesis, training, streaming, folder, start, precision, exactness, agreement, copy_synthesis),
-        *(trajectory, families, learning, roofline, memory, quality),
+        *(trajectory, families, learning, roofline, memory, quality, reliability, mel_conventions, mel_guard),
     )
 }
+FILES = {key: key for key in TABLES} | {"mel_guard": "mel_conventions"}  # the result that a table is made from
 OVERVIEW = ("synthesis", "training", "folder", "start", "streaming")  # the results in the README's table
 
 
@@ -234,9 +257,10 @@ def block(key: str, results: Mapping[str, Result]) -> str:
         return f"{overview(found)}\n{machines}; float32. Commands and versions: [docs/performance.md](docs/performance.md).\n"
     if key not in TABLES:
         raise SystemExit(f"<!-- results: {key} -->: no such table: one of overview, {', '.join(TABLES)}")
-    if key not in results:
-        return f"Not measured yet: docs/results/{key}.json.\n"
-    return f"{TABLES[key](results[key])}\n{caption(results[key])}\n"
+    file = FILES[key]
+    if file not in results:
+        return f"Not measured yet: docs/results/{file}.json.\n"
+    return f"{TABLES[key](results[file])}\n" + (f"{caption(results[file])}\n" if file == key else "")
 
 
 def caption(result: Result) -> str:

@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -62,9 +62,24 @@ def read_segment(path: str | Path, start: int, length: int) -> np.ndarray:
 def inspect_audio(path: str | Path) -> AudioInfo:
     """Decodes the entire file, in bounded memory, to check that it can be read. Raises the errors of `read_audio`."""
     with _opened(path) as file:
-        blocks = [block._replace(mix=block.mix[:0]) for block in _blocks(file, path)]
+        blocks = [block.without_samples() for block in _blocks(file, path)]
         _warn(file, path, blocks)
         return AudioInfo(file.frames, file.samplerate, max(block.peak for block in blocks))
+
+
+def length_and_rate(path: str | Path) -> tuple[int, int]:
+    """Samples per channel and sampling rate in Hz, as the header states them. Raises DataError."""
+    with _opened(path) as file:
+        return file.frames, file.samplerate
+
+
+def wav_length(path: str | Path) -> tuple[int, int]:
+    """Samples and rate of a file that `write_wav` has written. Raises DataError for any other, also if it is incomplete."""
+    with _opened(path) as file:
+        written = (file.format, file.subtype, file.channels) == ("WAV", "PCM_16", 1)
+        if not written or os.path.getsize(path) < 44 + 2 * file.frames or _TRUNCATED.search(file.extra_info):
+            raise DataError(f"{path}: not a complete 16-bit WAV file with one channel")
+        return file.frames, file.samplerate
 
 
 def is_seekable(path: str | Path) -> bool:
@@ -99,6 +114,11 @@ def resample(audio: np.ndarray, rate: int, target_rate: int) -> np.ndarray:
     return soxr.resample(audio, rate, target_rate, quality="VHQ").astype(np.float32)
 
 
+def resampled_length(samples: int, rate: int, target_rate: int) -> int:
+    """The number of samples that `resample` returns."""
+    return samples if rate == target_rate else round(samples * target_rate / rate)
+
+
 def read_audio_at(path: str | Path, sampling_rate: int) -> np.ndarray:
     """The samples [T] of a file, resampled to `sampling_rate` and logged if it has another rate. Raises as `read_audio`."""
     samples, rate = read_audio(path)
@@ -110,19 +130,52 @@ def read_audio_at(path: str | Path, sampling_rate: int) -> np.ndarray:
     return resample(samples, rate, sampling_rate)
 
 
+def audio_blocks(path: str | Path, sampling_rate: int) -> Iterator[np.ndarray]:
+    """The samples of `read_audio_at` in blocks [T], in bounded memory. Resampled ones can differ in the last bits."""
+    import soxr
+
+    with _opened(path) as file:
+        if file.samplerate == sampling_rate:
+            resampled = None
+        else:
+            logger.info("%s: resampled from %d to %d Hz", path, file.samplerate, sampling_rate)
+            resampled = soxr.ResampleStream(file.samplerate, sampling_rate, 1, dtype="float32", quality="VHQ")
+        seen = []
+        for block in _blocks(file, path):
+            yield block.mix if resampled is None else resampled.resample_chunk(block.mix)
+            seen.append(block.without_samples())
+        if resampled is not None:
+            yield resampled.resample_chunk(np.zeros(0, np.float32), last=True)
+        _warn(file, path, seen)
+
+
 def write_wav(path: str | Path, audio: np.ndarray, sampling_rate: int) -> None:
     """Writes [T] as 16-bit PCM, atomically. Samples out of range are clipped.
 
     Samples are scaled by 32768 and truncated towards zero, as in the reference. Raises DataError for NaN or infinities, DiskError
     if the file cannot be written.
     """
-    if not np.isfinite(audio).all():
-        raise DataError(f"{path}: not written: the audio contains NaN or infinite samples")
-    # Reference: does not clip, so that +1.0 wraps around to -32768.
-    samples = np.clip(audio * np.float32(32768), -32768, 32767).astype(np.int16)
+    with wav_writer(path, sampling_rate) as write:
+        write(audio)
+
+
+@contextmanager
+def wav_writer(path: str | Path, sampling_rate: int) -> Iterator[Callable[[np.ndarray], None]]:
+    """Yields a function that appends samples [T] to a file as `write_wav` writes it, with the same errors.
+
+    The file gets its name when the block ends without an error.
+    """
+
+    def write(audio: np.ndarray) -> None:
+        if not np.isfinite(audio).all():
+            raise DataError(f"{path}: not written: the audio contains NaN or infinite samples")
+        # Reference: does not clip, so that +1.0 wraps around to -32768.
+        file.write(np.clip(audio * np.float32(32768), -32768, 32767).astype(np.int16))
+
     with atomic_write(path) as temporary:
         try:
-            soundfile.write(temporary, samples, sampling_rate, format="WAV", subtype="PCM_16")
+            with soundfile.SoundFile(os.fsencode(temporary), "w", sampling_rate, 1, "PCM_16", format="WAV") as file:
+                yield write
         except soundfile.SoundFileError as error:
             raise DiskError(f"{path}: cannot be written: {error}") from None
 
@@ -133,6 +186,10 @@ class _Block(NamedTuple):
     mix: np.ndarray
     peak: float
     channels_peak: float
+
+    def without_samples(self) -> "_Block":
+        """The peaks alone; a slice of the samples would keep all of them in memory."""
+        return self._replace(mix=np.zeros(0, np.float32))
 
 
 @contextmanager
@@ -156,7 +213,7 @@ def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
 
 @contextmanager
 def _sound_file(path: str) -> Iterator[soundfile.SoundFile]:
-    with soundfile.SoundFile(path) as file:
+    with soundfile.SoundFile(os.fsencode(path)) as file:  # the name may not be UTF-8
         position = unset_size_position(path) if file.frames == 0 and file.format == "WAV" else None
         if position is None:
             yield file

@@ -7,6 +7,7 @@ import numpy as np
 
 from hifigan_jax import audio, mel_file
 from hifigan_jax.config import Config, Mel
+from hifigan_jax.filterbank import silence
 from hifigan_jax.recordings import Corpus, Recording
 
 PEAK = 0.95  # recordings are scaled to this peak
@@ -66,18 +67,17 @@ class _Crop(NamedTuple):
             frames, start = _mel_and_start(recording, self.mel)
             first = int(rng.integers(0, max(frames.shape[0] - length // hop, 0) + 1))
             start += first * hop
-            mel = mel_file.pad_with_silence(frames[first : first + length // hop], length // hop, self.mel.convention.silence)
+            mel = mel_file.pad_with_silence(frames[first : first + length // hop], length // hop, silence(self.mel.convention))
         segment = audio.read_segment(recording.path, start, length)
         return Batch(_scaled(segment, recording), mel)
 
 
 def _mel_and_start(recording: Recording, settings: Mel) -> tuple[np.ndarray, int]:
     """The mel [F, M] of a recording, without frames beyond its ends, and the sample at which frame 0 starts."""
-    mel = mel_file.read_mel(recording.mel_path, settings.num_mels)
-    if not recording.centered:
-        return mel, 0
-    start = settings.hop_size - settings.hop_size // 2  # of frame 1; frame 0 starts before the recording and is dropped
-    return mel[1 : 1 + (recording.samples - start) // settings.hop_size], start
+    conversion = recording.conversion
+    mel = mel_file.read_mel(recording.mel_path, settings.num_mels, conversion.source.frames_first)
+    first, start = conversion.first()
+    return conversion.values(mel[first : first + (recording.samples - start) // settings.hop_size]), start
 
 
 def _scaled(samples: np.ndarray, recording: Recording) -> np.ndarray:

@@ -13,7 +13,7 @@ class HifiganError(Exception):
 
     def __init__(self, message: str):
         """Keeps `message` one printable line, whatever file names or contents it quotes."""
-        super().__init__("".join(c if c.isprintable() else " " for c in message))
+        super().__init__(printable(message))
 
 
 class UsageError(HifiganError):
@@ -42,6 +42,11 @@ class DiskError(HifiganError):
 
 class OutOfMemory(HifiganError):
     """Memory that does not suffice, of the host or of a device."""
+
+
+def printable(text: str) -> str:
+    """`text` with a space in place of line breaks, control characters, and parts of file names that are not text."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,35 +1,69 @@
 """Atomic writes of files, and appends."""
 
+import errno
 import os
+import re
+import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hifigan_jax.errors import DiskError
+from hifigan_jax.errors import DataError, DiskError, HifiganError
+
+# Temporary files are hidden and name their process, so that those of one that was killed can be recognized. The name that they
+# will get may already be as long as the file system allows.
+_HOST = re.sub(r"\W", "_", socket.gethostname())[:40]
+_TEMPORARY = re.compile(rf"\.hifigan_jax-{_HOST}-(\d+)-.*\.tmp")
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[str]:
     """Yields a temporary name to write to, and renames it to `path` when the block ends without an error.
 
-    Creates the folder if it is missing. Raises DiskError if anything cannot be written. Always removes the temporary file.
+    Creates the folder if it is missing. Raises DiskError if anything cannot be written, DataError if only the name is impossible.
+    Always removes the temporary file.
     """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        descriptor, temporary = tempfile.mkstemp(".tmp", f".hifigan_jax-{_HOST}-{os.getpid()}-", path.parent)
         os.close(descriptor)
     except OSError as error:
-        raise DiskError(f"{path}: cannot be written: {error.strerror}") from None
+        raise _failure(path, error) from None
     try:
         yield temporary
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
-        raise DiskError(f"{path}: cannot be written: {error}") from None
+        raise _failure(path, error) from None
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def clear_temporary(folder: Path) -> None:
+    """Deletes the temporary files in a folder that processes of this host left there when they were killed."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if (found := _TEMPORARY.fullmatch(path.name)) and not _exists(int(found[1])):
+                path.unlink(missing_ok=True)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # of another user
+        pass
+    return True
+
+
+def _failure(path: Path, error: OSError) -> HifiganError:
+    reason = error.strerror or str(error)
+    if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ):
+        return DataError(f"{path}: cannot be written: {reason}: choose another name")
+    return DiskError(f"{path}: cannot be written: {reason}")
 
 
 def append_whole(path: str | Path, content: bytes) -> None:

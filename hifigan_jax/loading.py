@@ -1,7 +1,7 @@
 """Loading a trained generator: its configuration and its parameters.
 
 The source is the name of a pretrained model, a PyTorch checkpoint, a safetensors file, a folder with `g_*` files of the
-reference, a run folder of `train.py`, or one checkpoint of a run.
+reference, a run folder of `train.py`, one checkpoint of a run, or a repository of the Hugging Face Hub.
 """
 
 import logging
@@ -13,9 +13,10 @@ from flax import traverse_util
 
 from hifigan_jax import checkpoint
 from hifigan_jax.config import Config, load_config, packaged_config
-from hifigan_jax.errors import CheckpointError
+from hifigan_jax.errors import CheckpointError, UsageError
 from hifigan_jax.generator_file import Generator, check_shapes, from_file
 from hifigan_jax.models.family import DiscriminatorConfig
+from hifigan_jax.weights import hub
 from hifigan_jax.weights.pretrained import PRETRAINED, pretrained_file
 from hifigan_jax.weights.reference_run import generator_files
 from hifigan_jax.weights.torch_file import read_torch_file
@@ -24,13 +25,15 @@ logger = logging.getLogger(__name__)
 
 
 def load_generator(source: str | Path, config: str | Path | None = None) -> Generator:
-    """Loads the generator at the path `source`, or the pretrained model of that name if the path does not exist.
+    """Loads the generator at the path or hf:// address `source`, or the pretrained model of that name if there is no such path.
 
     The configuration is, in this order: the JSON file `config`; the one embedded in a safetensors file; config.json beside the
     weights; the only other *.json there; the packaged configuration whose tensors have the same names and shapes. Raises
     CheckpointError, and UsageError for an invalid configuration.
     """
     path = Path(source)
+    if hub.is_hub(source):
+        return _from_hub(source, config)
     if not path.exists():
         known = pretrained_file(str(source))
         return from_file(known, config or packaged_config(PRETRAINED[str(source)].config))
@@ -44,6 +47,14 @@ def load_generator(source: str | Path, config: str | Path | None = None) -> Gene
     if files := generator_files(path):
         return from_file(files[0], config)
     raise CheckpointError(f"{path}: contains no checkpoint (neither {checkpoint.FOLDER}/ nor g_* files)")
+
+
+def _from_hub(source: str | Path, config: str | Path | None) -> Generator:
+    path = hub.fetch(source)
+    try:
+        return from_file(path, config)
+    except (CheckpointError, UsageError) as error:  # names the repository, not a folder of the cache
+        raise type(error)(str(error).replace(str(hub.snapshot_of(path)), str(hub.parse(source)))) from None
 
 
 def _newest_valid(folders: list[Path], config: str | Path | None) -> Generator:

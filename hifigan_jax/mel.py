@@ -8,38 +8,64 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from hifigan_jax.config.sections import Mel
+from hifigan_jax.conventions import Convention
+from hifigan_jax.filterbank import filterbank, hann
+
+_PADDINGS = {"reflect": "reflect", "zero": "constant"}
 
 
 def log_mel(audio: Float[Array, "B T"], settings: Mel) -> Float[Array, "B F M"]:
-    """Log-mel of complete utterances with reflection padding, F = T // hop_size. Needs more than `settings.padding` samples."""
-    padded = jnp.pad(audio, ((0, 0), (settings.padding, settings.padding)), mode="reflect")
-    return log_mel_of_padded(padded, settings)
+    """Log-mel of complete utterances of at least `settings.shortest` samples, F = settings.frames(T)."""
+    padded = jnp.pad(audio, ((0, 0), (settings.padding, settings.padding)), mode=_PADDINGS[settings.convention.padding])
+    return _cut(log_mel_of_padded(padded, settings), settings.frames(audio.shape[1]))
+
+
+def generator_input(audio: Float[Array, "B T"], settings: Mel) -> Float[Array, "B F M"]:
+    """`log_mel` with F = T // hop_size, the frames that a generator makes the audio from."""
+    return _cut(log_mel(audio, settings), audio.shape[1] // settings.hop_size)
 
 
 def log_mel_of_padded(audio: Float[Array, "B T"], settings: Mel) -> Float[Array, "B F M"]:
     """Log-mel of audio that already includes `settings.padding` samples of context at each end.
 
-    log(max(mel |X|, floor)) with |X| = sqrt(re^2 + im^2 + epsilon), a periodic Hann window and a Slaney filterbank. Logarithm,
-    floor and epsilon depend on the convention. Computed in the dtype of `audio`, in full precision on every backend.
+    Computed as the row of CONVENTIONS defines it, in the dtype of `audio`, in full precision on every backend.
     """
     convention = settings.convention
     frames = (audio.shape[1] - settings.n_fft) // settings.hop_size + 1
     index = np.arange(frames)[:, None] * settings.hop_size + np.arange(settings.n_fft)
-    window = jnp.asarray(_centered_window(settings.win_size, settings.n_fft), audio.dtype)
+    window = jnp.asarray(hann(convention), audio.dtype)
     spectrum = jnp.fft.rfft(audio[:, index] * window[None, None])
-    magnitude = _magnitude(spectrum, convention.magnitude_epsilon)
-    filters = jnp.asarray(slaney_filterbank(settings), audio.dtype)
+    magnitude = _magnitude(spectrum, convention)
+    filters = jnp.asarray(filterbank(convention), audio.dtype)
     mel = jnp.matmul(magnitude, filters.T, precision=jax.lax.Precision.HIGHEST)
-    log = jnp.log if convention.log_base == "e" else jnp.log10
-    return log(jnp.maximum(mel, convention.floor))
+    return _compress(mel, convention)
 
 
-def _magnitude(spectrum, epsilon):
+def _cut(mel: Float[Array, "B F M"], frames: int) -> Float[Array, "B frames M"]:
+    return mel if frames == mel.shape[1] else mel[:, :frames]
+
+
+def _magnitude(spectrum: Array, c: Convention) -> Array:
     power = spectrum.real**2 + spectrum.imag**2
-    if epsilon:
-        return jnp.sqrt(power + epsilon)
+    if c.energy_floor:
+        power = jnp.maximum(power, c.energy_floor)
+    if c.epsilon:
+        power = power + c.epsilon
+    if c.power == 2:
+        return power
+    if c.epsilon or c.energy_floor:
+        return jnp.sqrt(power)
     positive = power > 0  # at zero, the derivative of the square root is infinite
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, power, 1)), 0)
+
+
+def _compress(mel: Array, c: Convention) -> Array:
+    log = jnp.log if c.log_base == "e" else jnp.log10
+    values = log(jnp.maximum(mel, c.floor) if c.floor_mode == "clamp" else mel + c.floor)
+    if (c.mean, c.std) != (0, 1):
+        mean, std = (jnp.broadcast_to(jnp.asarray(value, mel.dtype), mel.shape) for value in (c.mean, c.std))
+        values = (values - mean) / std
+    return values if c.clip is None else jnp.clip(values, *c.clip)
 
 
 class LogMel:
@@ -52,52 +78,15 @@ class LogMel:
         self._program = jax.jit(functools.partial(log_mel_of_padded, settings=settings))
 
     def __call__(self, audio: np.ndarray) -> np.ndarray:
-        """Audio [T] -> float32 [T // hop_size, M]."""
-        frames, hop = audio.size // self.settings.hop_size, self.settings.hop_size
-        padded = reflect_pad(audio, self.settings)
+        """Audio [T] -> float32 [settings.frames(T), M]."""
+        frames, hop = self.settings.frames(audio.size), self.settings.hop_size
+        padded = pad_audio(audio, self.settings)
         size = (self.CHUNK_FRAMES - 1) * hop + self.settings.n_fft
         chunks = [padded[start * hop : start * hop + size] for start in range(0, frames, self.CHUNK_FRAMES)]
         mels = [self._program(np.pad(chunk, (0, size - chunk.size))[None])[0] for chunk in chunks]
         return np.concatenate(mels)[:frames]
 
 
-def reflect_pad(audio: np.ndarray, settings: Mel) -> np.ndarray:
-    """Audio [T] with the reflection padding of `log_mel`, as a numpy array [T + 2 padding]."""
-    return np.pad(audio, settings.padding, mode="reflect")
-
-
-def _centered_window(win_size: int, n_fft: int) -> np.ndarray:
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(win_size) / win_size)
-    left = (n_fft - win_size) // 2
-    return np.pad(window, (left, n_fft - win_size - left))
-
-
-@functools.lru_cache
-def slaney_filterbank(settings: Mel) -> np.ndarray:
-    """Triangular filters of unit area in Hz, [M, n_fft // 2 + 1], float64 (Slaney 1998; librosa's default).
-
-    The Slaney scale is linear below 1 kHz (200/3 Hz per mel) and logarithmic above (27 mels per factor of 6.4).
-    """
-    fmax = settings.sampling_rate / 2 if settings.fmax is None else settings.fmax
-    mels = np.linspace(_hz_to_mel(settings.fmin), _hz_to_mel(fmax), settings.num_mels + 2)
-    edges = _mel_to_hz(mels)
-    bins = np.linspace(0, settings.sampling_rate / 2, settings.n_fft // 2 + 1)
-    width = np.diff(edges)
-    distance = bins - edges[:, None]  # [M + 2, bins]
-    rising = distance[:-2] / width[:-1, None]
-    falling = -distance[2:] / width[1:, None]
-    triangles = np.maximum(0, np.minimum(rising, falling))
-    return triangles * (2 / (edges[2:] - edges[:-2]))[:, None]
-
-
-_KNEE_HZ, _KNEE_MEL, _LOG_STEP = 1000.0, 15.0, np.log(6.4) / 27
-
-
-def _hz_to_mel(frequency: float) -> float:
-    if frequency < _KNEE_HZ:
-        return frequency * 3 / 200
-    return _KNEE_MEL + np.log(frequency / _KNEE_HZ) / _LOG_STEP
-
-
-def _mel_to_hz(mels: np.ndarray) -> np.ndarray:
-    return np.where(mels < _KNEE_MEL, mels * 200 / 3, _KNEE_HZ * np.exp(_LOG_STEP * (mels - _KNEE_MEL)))
+def pad_audio(audio: np.ndarray, settings: Mel) -> np.ndarray:
+    """Audio [T] with the padding of `log_mel`, as a numpy array [T + 2 padding]."""
+    return np.pad(audio, settings.padding, mode=_PADDINGS[settings.convention.padding])

@@ -7,9 +7,10 @@ import numpy as np
 from hifigan_jax.errors import DataError
 
 
-def read_mel(path: str | Path, num_mels: int) -> np.ndarray:
+def read_mel(path: str | Path, num_mels: int, frames_first: bool = False) -> np.ndarray:
     """The mel in a .npy file as float32 [F, M].
 
+    With `frames_first`, for front ends that store (F, M), the file may have either axis first; (M, M) is taken as (F, M).
     Raises DataError for files that are not floating-point arrays of such a shape, or that contain NaN or infinities.
     """
     try:
@@ -28,6 +29,8 @@ def read_mel(path: str | Path, num_mels: int) -> np.ndarray:
     shape = mel.shape
     if mel.ndim == 3 and shape[0] == 1:
         mel = mel[0]
+    if frames_first and mel.ndim == 2 and mel.shape[1] == num_mels:
+        mel = mel.T
     if mel.ndim != 2 or mel.shape[1] == 0 or mel.shape[0] != num_mels:
         hint = "; it looks transposed" if mel.ndim == 2 and mel.shape[1] == num_mels else ""
         raise DataError(f"{path}: shape {shape}, expected ({num_mels}, frames){hint}")
@@ -38,9 +41,10 @@ def read_mel(path: str | Path, num_mels: int) -> np.ndarray:
     return mel
 
 
-def pad_with_silence(mel: np.ndarray, frames: int, silence: float) -> np.ndarray:
-    """`mel` [F, M] padded to `frames` frames with `silence`, the convention's value for it.
+def pad_with_silence(mel: np.ndarray, frames: int, silence: np.ndarray) -> np.ndarray:
+    """`mel` [F, M] padded to `frames` frames with `silence`, the values [M] of a silent frame.
 
     Reference: pads with zeros, which are not silence.
     """
-    return np.pad(mel, ((0, frames - mel.shape[0]), (0, 0)), constant_values=np.float32(silence))
+    missing = frames - mel.shape[0]
+    return np.concatenate([mel, np.tile(silence.astype(np.float32), (missing, 1))]) if missing else mel

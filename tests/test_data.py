@@ -10,6 +10,7 @@ from hifigan_jax.audio import read_audio
 from hifigan_jax.data import iterate, read_utterance, training_batches
 from hifigan_jax.errors import DataError
 from hifigan_jax.mel import log_mel, log_mel_of_padded
+from hifigan_jax.mel_conversion import conversion
 from hifigan_jax.recordings import Corpus, Recording
 
 pytestmark = pytest.mark.smoke
@@ -163,7 +164,8 @@ def with_mels(corpus, config, tmp_path):
         first = 1 + sum(LENGTHS[:number])
         mel = np.broadcast_to(first + HOP * np.arange(frames), (80, frames)).astype(np.float32)
         np.save(tmp_path / f"{number}.npy", mel)
-        recordings.append(recording._replace(mel_path=str(tmp_path / f"{number}.npy"), peak=0.5))
+        changes = {"mel_path": str(tmp_path / f"{number}.npy"), "peak": 0.5, "conversion": conversion(config.mel)}
+        recordings.append(recording._replace(**changes))
     return Corpus(tuple(recordings), ()), config.replace({"fine_tuning": True})
 
 
@@ -185,7 +187,8 @@ def test_fine_tuning_crops_reach_both_ends(with_mels):
 
 def test_a_short_fine_tuning_recording_is_padded_with_silence(tmp_path, with_mels):
     np.save(tmp_path / "a.npy", np.full((80, 1), 2, np.float32))
-    recording = Recording(write(tmp_path / "a.wav", range(1, 301)), 300, 0.5, str(tmp_path / "a.npy"))
+    audio = write(tmp_path / "a.wav", range(1, 301))
+    recording = Recording(audio, 300, 0.5, str(tmp_path / "a.npy"), conversion(with_mels[1].mel))
     batch = one(recording, with_mels[1])
     np.testing.assert_allclose(batch.mel[0, :, 5], [2, -11.512925], rtol=1e-6)
     np.testing.assert_array_equal(samples(batch)[0, [0, 255, 299, 300, 511]], [1, 256, 300, 0, 0])
@@ -208,7 +211,9 @@ def centered(tmp_path, config, rng):
     mel = np.asarray(log_mel_of_padded(jnp.asarray(padded)[None], settings))[0].T
     assert mel.shape == (80, 5000 // HOP + 1)
     np.save(tmp_path / "noise.npy", mel)
-    recording = Recording(noise, 5000, 0.5, str(tmp_path / "noise.npy"), centered=True)
+    recording = Recording(
+        noise, 5000, 0.5, str(tmp_path / "noise.npy"), conversion(settings, settings.replace(mel_centered=True))
+    )
     return recording, config.replace({"fine_tuning": True})
 
 

@@ -1,10 +1,12 @@
 import os
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
-from hifigan_jax.errors import DiskError
-from hifigan_jax.files import append_whole, atomic_write
+from hifigan_jax.errors import DataError, DiskError
+from hifigan_jax.files import append_whole, atomic_write, clear_temporary
 
 
 def write(path, text="new"):
@@ -57,11 +59,44 @@ def test_the_umask_is_respected(tmp_path):
 def test_obstacles_are_disk_errors_and_are_not_removed(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "taken").mkdir()
-    for path in (tmp_path / "file" / "a.txt", tmp_path / "taken", tmp_path / ("a" * 300)):
+    for path in (tmp_path / "file" / "a.txt", tmp_path / "taken"):
         with pytest.raises(DiskError) as caught:
             write(path)
         assert str(caught.value).startswith(f"{path}: cannot be written: ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken"]
+
+
+def test_a_name_can_have_all_the_bytes_that_the_file_system_allows(tmp_path):
+    write(tmp_path / ("a" * 255))
+    assert (tmp_path / ("a" * 255)).read_text() == "new"
+
+
+def test_a_name_that_is_too_long_concerns_that_file_only(tmp_path):
+    with pytest.raises(DataError, match="File name too long: choose another name"):
+        write(tmp_path / ("a" * 256))
+    assert not list(tmp_path.iterdir())
+
+
+KILLED = """
+import os, signal, sys
+from hifigan_jax.files import atomic_write
+with atomic_write(sys.argv[1]):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_temporary_files_of_killed_processes_are_deleted_and_no_others(tmp_path):
+    root = pathlib.Path(__file__).parents[1]
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "a.txt")], cwd=root, check=False)
+    (left,) = tmp_path.iterdir()
+    (tmp_path / ".hifigan_jax-another_host-1-x.tmp").touch()
+    (tmp_path / "b.tmp").touch()
+    with atomic_write(tmp_path / "c.txt") as temporary:
+        clear_temporary(tmp_path)
+        assert not left.exists()
+        assert pathlib.Path(temporary).exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hifigan_jax-another_host-1-x.tmp", "b.tmp", "c.txt"]
+    clear_temporary(tmp_path / "absent")
 
 
 def test_an_append_that_fails_changes_nothing(tmp_path, full_after):

@@ -17,18 +17,21 @@ PACKAGE = pathlib.Path(hifigan_jax.__file__).parent
 # From the lowest to the highest. A module belongs to the first layer with a matching pattern.
 LAYERS = {
     "values": [
-        *("errors", "faults", "conventions", "files", "printing", "audio", "wav_header", "losses", "machine"),
-        *("platforms", "runtime", "trees"),
+        *("errors", "faults", "conventions", "filterbank", "files", "folders", "audio", "wav_header", "losses", "machine"),
+        *("printing", "platforms", "runtime", "trees"),
         *("config", "config.sections", "models", "models.convolution*"),
     ],
-    "parts": ["mel", "mel_file", "file_index", "recordings", "data", "config.*", "models.*", "weights", "weights.*"],
+    "parts": [
+        *("mel", "mel_file", "mel_conversion", "mel_guard", "file_*", "recordings", "data"),
+        *("config.*", "models.*", "weights", "weights.*"),
+    ],
     "assembly": [
         *("processes", "checkpoint", "loading", "generator_file", "flops"),
         # Metrics are below training, which may measure them in validation.
         *("evaluation.metric", "evaluation.metrics", "evaluation.metrics.*", "evaluation.registry", "evaluation.provenance"),
         *("evaluation.spectra", "evaluation.world", "evaluation.seeds", "evaluation.torchaudio"),
     ],
-    "behavior": ["synthesis", "synthesis.*", "training", "training.*", "convert", "benchmark"],
+    "behavior": ["synthesis", "synthesis.*", "training", "training.*", "convert", "publish", "benchmark"],
     "evaluation": ["evaluation", "evaluation.*"],
     "programs": ["", "cli", "cli.*"],
 }
@@ -36,7 +39,10 @@ WITHOUT_JAX = [
     "errors",
     "faults",
     "conventions",
+    "filterbank",
     "files",
+    "folders",
+    "file_lists",
     "audio",
     "wav_header",
     "losses",
@@ -45,7 +51,8 @@ WITHOUT_JAX = [
     "recordings",
     "data",
 ]
-WITHOUT_JAX += ["mel_file", "config", "config.*", "models.registry", "models.family", "models.*config", "models.*torch_names"]
+WITHOUT_JAX += ["mel_file", "mel_conversion", "mel_guard"]
+WITHOUT_JAX += ["config", "config.*", "models.registry", "models.family", "models.*config", "models.*torch_names"]
 WITHOUT_JAX += ["synthesis", "synthesis.folder", "weights.*", "evaluation", "evaluation.*", "training.validation_metrics"]
 WITHOUT_JAX += ["training.cluster", "training.run_lock", "training.stop", "file_index", "printing"]
 
@@ -137,6 +144,7 @@ def test_libraries_are_imported_only_where_they_belong():
     assert {module for module in TREES if "torch" in libraries(module)} <= set(modules_like("evaluation.metrics.*"))
     assert {module.partition(".")[0] for module in TREES if "optax" in libraries(module)} == {"training"}
     assert {module for module in TREES if "orbax" in libraries(module)} == {"checkpoint"}
+    assert {module for module in TREES if "huggingface_hub" in libraries(module)} == {"weights.hub"}
     assert {module for module in TREES if "grain" in libraries(module)} == {"data"}
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from hifigan_jax.conventions import CONVENTIONS
 from hifigan_jax.errors import DataError
+from hifigan_jax.filterbank import silence
 from hifigan_jax.mel_file import pad_with_silence, read_mel
 
 
@@ -171,7 +172,7 @@ def test_damaged_files_are_read_or_rejected(tmp_path_factory, changes, cut):
 
 
 def test_mels_are_padded_with_silence(mel):
-    padded = pad_with_silence(mel.T, 10, CONVENTIONS["hifigan"].silence)
+    padded = pad_with_silence(mel.T, 10, silence(CONVENTIONS["hifigan"]))
     assert padded.dtype == np.float32
     np.testing.assert_array_equal(padded[:7], mel.T)
     np.testing.assert_allclose(padded[7:], -11.512925, rtol=1e-7)

@@ -9,7 +9,9 @@ import soundfile
 
 from hifigan_jax import audio, mel_file
 from hifigan_jax.errors import DataError, UsageError
-from hifigan_jax.recordings import Recording, audio_files, list_recordings, load_corpus
+from hifigan_jax.file_lists import audio_files, hold_out, list_recordings
+from hifigan_jax.mel_conversion import conversion
+from hifigan_jax.recordings import Recording, load_corpus
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +48,12 @@ def named(paths):
     return [os.path.relpath(path, "wavs") for path in paths]
 
 
+def split(config):
+    """The recordings for training and validation, all of which are usable."""
+    training, validation = list_recordings(config.data)
+    return hold_out(training, training) if validation is None else (training, validation)
+
+
 def training_names(config):
     return named(list_recordings(listed(config, "held_out", "validation.txt").data)[0])
 
@@ -77,8 +85,12 @@ def test_a_name_without_suffix_finds_the_flac(config):
     assert training_names(listed(config, "a|x\nb|y")) == ["a.flac", "b.wav"]
 
 
-def test_an_absolute_name_ignores_the_folder(config, folder):
-    assert training_names(listed(config, f"{folder}/elsewhere/a.wav")) == ["../elsewhere/a.wav"]
+@pytest.mark.parametrize("name", ["{folder}/elsewhere/a.wav", "../elsewhere/a"])
+def test_a_name_outside_the_folder_must_be_allowed(config, folder, name):
+    config = listed(config, f"b\n{name.format(folder=folder)}\n../c")
+    with pytest.raises(DataError, match=r"^training.txt: .+elsewhere/a.wav and 1 more: outside .+--allow_outside$"):
+        training_names(config)
+    assert training_names(config.replace({"allow_outside": True})) == ["b.wav", "../elsewhere/a.wav", "../c.wav"]
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "|text without a name\n"])
@@ -91,7 +103,7 @@ def test_an_unreadable_list_is_a_usage_error(config):
     with pytest.raises(UsageError, match=r"^absent.txt: file list cannot be read: No such file or directory$"):
         list_recordings(config.replace({"input_training_file": "absent.txt"}).data)
     pathlib.Path("latin.txt").write_bytes(b"gr\xf6\xdfe|x\n")
-    with pytest.raises(UsageError, match=r"^latin.txt: file list cannot be read: 'utf-8' codec can't decode byte 0xf6"):
+    with pytest.raises(UsageError, match=r"^latin.txt: file list cannot be read: its names are not in UTF-8: save it as UTF-8$"):
         list_recordings(config.replace({"input_training_file": "latin.txt"}).data)
     with pytest.raises(UsageError, match="file list cannot be read"):
         list_recordings(config.replace({"input_training_file": "a\0b.txt"}).data)
@@ -100,7 +112,7 @@ def test_an_unreadable_list_is_a_usage_error(config):
 def test_a_folder_can_replace_a_list(config, folder):
     record("a.wav", "sub/b.wav", "c.wav")
     config = config.replace({"input_training_file": "wavs/sub", "input_validation_file": str(folder / "wavs")})
-    training, validation = list_recordings(config.data)
+    training, validation = split(config)
     assert named(training) == ["sub/b.wav"]
     assert named(validation) == ["a.wav", "c.wav", "sub/b.wav"]
 
@@ -110,7 +122,7 @@ def test_the_lists_of_ljspeech_are_the_default(config, folder):
     (folder / "LJSpeech-1.1" / "training.txt").write_text("a|x\n")
     (folder / "LJSpeech-1.1" / "validation.txt").write_text("b|x\n")
     record("a.wav", "b.wav", "c.wav")
-    training, validation = list_recordings(config.data)
+    training, validation = split(config)
     assert (named(training), named(validation)) == (["a.wav"], ["b.wav"])
 
 
@@ -119,7 +131,7 @@ def test_the_lists_of_ljspeech_do_not_apply_to_another_folder(config, folder):
     (folder / "LJSpeech-1.1" / "training.txt").write_text("LJ001-0001|x\n")
     (folder / "LJSpeech-1.1" / "validation.txt").write_text("LJ001-0002|x\n")
     record("a.wav", "b.wav", "c.wav")
-    training, validation = list_recordings(config.data)
+    training, validation = split(config)
     assert (named(training), named(validation)) == (["b.wav", "c.wav"], ["a.wav"])
 
 
@@ -135,21 +147,21 @@ def test_recordings_of_a_folder_are_sorted_without_hidden_or_other_files(config)
 def test_one_in_twenty_is_held_out_evenly(config, recordings, held_out):
     for number in range(recordings):
         pathlib.Path("wavs", f"{number:03d}.wav").touch()
-    training, validation = list_recordings(config.data)
+    training, validation = split(config)
     assert named(validation) == [f"{number:03d}.wav" for number in held_out]
     assert sorted(training + validation) == audio_files(pathlib.Path(config.data.input_wavs_dir))
 
 
 def test_no_more_than_150_are_held_out(config):
     names = "\n".join(f"{number:05d}" for number in range(6000))
-    training, validation = list_recordings(listed(config, names).data)
+    training, validation = split(listed(config, names))
     assert (len(training), len(validation)) == (5850, 150)
 
 
 def test_a_single_recording_is_refused(config):
     record("a.wav")
-    with pytest.raises(DataError, match="a single recording cannot be used for training and validation"):
-        list_recordings(config.data)
+    with pytest.raises(DataError, match="fewer than two usable recordings"):
+        split(config)
 
 
 def test_a_folder_without_recordings_is_refused(config, folder):
@@ -164,7 +176,7 @@ def test_a_folder_without_recordings_is_refused(config, folder):
 def test_validation_recordings_are_not_trained_on(config, folder, wavs, name):
     record("a.wav", "b.wav", "c.wav")
     config = config.replace({"input_wavs_dir": wavs.format(folder=folder)})
-    training, validation = list_recordings(listed(config, name.format(folder=folder), "validation.txt").data)
+    training, validation = split(listed(config, name.format(folder=folder), "validation.txt"))
     assert named(validation) == ["b.wav"]
     assert named(training) == ["a.wav", "c.wav"]
 
@@ -324,7 +336,8 @@ def fine_tuning(config, folder):
 
 def test_fine_tuning_finds_each_recording_s_mel(fine_tuning, folder):
     corpus = load_corpus(fine_tuning, folder / "index.json")
-    assert corpus.training == (Recording(str(folder / "wavs/b.wav"), 3000, 1024 / 32768, str(folder / "mels/b.npy")),)
+    expected = str(folder / "wavs/b.wav"), 3000, 1024 / 32768, str(folder / "mels/b.npy"), conversion(fine_tuning.mel)
+    assert corpus.training == (Recording(*expected),)
 
 
 def test_a_mel_of_another_length_is_refused(fine_tuning, folder):
@@ -346,7 +359,8 @@ def test_mels_with_one_frame_more_are_framed_as_in_tacotron_2(fine_tuning, folde
     for name in "ab":
         np.save(folder / "mels" / f"{name}.npy", np.zeros((80, 12), np.float32))
     corpus = load_corpus(fine_tuning, folder / "index.json")
-    assert [recording.centered for recording in (*corpus.training, *corpus.validation)] == [True, True]
+    centered = [recording.conversion.source.centered for recording in (*corpus.training, *corpus.validation)]
+    assert centered == [True, True]
     assert "one frame more than its recording" in caplog.text
     assert "frame 0 is dropped and the audio starts 128 samples later" in caplog.text
 
@@ -378,7 +392,7 @@ def test_every_mel_that_does_not_match_is_named(fine_tuning, folder, caplog):
 def test_unchanged_mels_are_not_read_again(fine_tuning, folder, monkeypatch):
     load_corpus(fine_tuning, folder / "index.json")
     read, read_mel = [], mel_file.read_mel
-    monkeypatch.setattr(mel_file, "read_mel", lambda path, bins: read.append(path) or read_mel(path, bins))
+    monkeypatch.setattr(mel_file, "read_mel", lambda path, *options: read.append(path) or read_mel(path, *options))
     load_corpus(fine_tuning, folder / "index.json")
     assert read == []
     np.save(folder / "mels" / "a.npy", np.ones((80, 11), np.float64))

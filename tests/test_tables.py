@@ -105,10 +105,22 @@ def test_quality_has_the_means_of_the_main_metrics_and_names_their_packages():
     lines = tables.block("quality", {"quality": result}).splitlines()
     assert lines[0].startswith("| system | PESQ ↓ | ESTOI ↓ |")
     assert [line.split(" | ")[:2] for line in lines[2:7]] == [
-        *(["| *recordings*", ""], ["| ground_truth", "0.000"]),
+        *(["| *anchors*", ""], ["| ground_truth", "0.000"]),
         *(["| *systems*", ""], ["| a", "**1.500**"], ["| b", "2.000"]),
     ]
     assert lines[-1] == "CPU, Python 3.11.7, x 1; commit abc1234, 2026-01-02: `python benchmarks/x.py`"
+
+
+def test_reliability_marks_what_is_missed_and_shows_one_reference_for_a_bar():
+    shared = {"target": "5 of 5", "program": "kills.py"}
+    rows = [
+        {**shared, "bar": "R1", "what": "kills", "figure": "5 of 5", "passed": True},
+        {**shared, "bar": "R2", "what": "state", "figure": "4 of 5", "passed": False},
+    ]
+    assert tables.reliability({**MADE, "rows": rows, "reference": {"R1": {"figure": "0 of 5"}}}).splitlines()[2:] == [
+        "| R1 | kills | 5 of 5 | 5 of 5 | 0 of 5 | kills |",
+        "| R2 | state | 5 of 5 | **4 of 5** |  | kills |",
+    ]
 
 
 def test_the_overview_takes_the_results_that_there_are():

@@ -4,11 +4,13 @@ import argparse
 import contextlib
 import faulthandler
 import importlib
+import io
 import logging
 import sys
 from collections.abc import Sequence
 
 from hifigan_jax.errors import HifiganError
+from hifigan_jax.printing import flush_stdout
 from hifigan_jax.runtime import explaining_memory
 
 COMMANDS = {
@@ -44,6 +46,8 @@ def run(command: str, arguments: Sequence[str] | None = None, name: str | None =
     """Runs one command and returns its exit code; a HifiganError is printed as one line on stderr."""
     _use_signal_stack()
     _log_to_stderr()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for file names that its encoding lacks
     module = importlib.import_module(f"hifigan_jax.cli.{command}")
     options = module.parser(name).parse_args(arguments)
     try:
@@ -55,6 +59,8 @@ def run(command: str, arguments: Sequence[str] | None = None, name: str | None =
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    finally:
+        flush_stdout()
 
 
 def _use_signal_stack() -> None:

@@ -1,7 +1,10 @@
-"""`hifigan-jax convert`: conversion between our checkpoints, the reference's PyTorch files, and safetensors."""
+"""`hifigan-jax convert`: conversion between our checkpoints, the reference's PyTorch files, safetensors and the Hub."""
 
 import argparse
 from pathlib import Path
+
+from hifigan_jax.errors import UsageError
+from hifigan_jax.weights.hub import is_hub
 
 DESCRIPTION = """Convert a generator or a training run. The name of TARGET selects the format:
 
@@ -12,6 +15,8 @@ DESCRIPTION = """Convert a generator or a training run. The name of TARGET selec
                     do_* if it is resumable); PyTorch or safetensors files
                     become a hifigan_jax checkpoint (resumable if the do_* of
                     the same step is next to the g_*)
+  hf://OWNER/NAME   a repository of the Hugging Face Hub: the generator as
+                    model.safetensors, config.json and a model card
 """
 
 
@@ -20,17 +25,29 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(name, description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     result.add_argument(
         "source",
-        help="run or checkpoint of hifigan_jax, g_*, .pth or .safetensors file, folder of g_* files, or pretrained model",
+        help="run or checkpoint of hifigan_jax, g_*, .pth or .safetensors file, folder of g_* files, pretrained model, or hf://",
     )
-    result.add_argument("target", type=Path, help="new .safetensors or .pth file, or new folder")
+    result.add_argument("target", help="new .safetensors or .pth file, new folder, or hf://OWNER/NAME[@BRANCH]")
     result.add_argument("--config", metavar="JSON", help="configuration of SOURCE, for a PyTorch file without one in its folder")
+    hub = result.add_argument_group("for a target hf://OWNER/NAME")
+    hub.add_argument("--license", metavar="ID", help="license in the model card, for example cc-by-4.0; default: none")
+    hub.add_argument("--private", action="store_true", help="make the repository private, if it is new")
+    hub.add_argument("--message", metavar="TEXT", help="message of the commit")
     return result
 
 
 def main(options: argparse.Namespace) -> int:
     """Converts; returns the exit code."""
-    from hifigan_jax.convert import convert  # imports jax
+    if is_hub(options.target):
+        from hifigan_jax.publish import publish  # imports jax
 
-    for path in convert(options.source, options.target, options.config):
+        target, about = options.target, (options.license, options.private, options.message)
+        print(publish(options.source, target, options.config, *about))
+        return 0
+    if given := [f"--{name}" for name in ("license", "private", "message") if getattr(options, name)]:
+        raise UsageError(f"{', '.join(given)}: only for a target hf://OWNER/NAME, not for {options.target}")
+    from hifigan_jax.convert import convert
+
+    for path in convert(options.source, Path(options.target), options.config):
         print(path)
     return 0

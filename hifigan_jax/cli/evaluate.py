@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import shlex
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
     )
     result.add_argument("--cache", type=Path, metavar="DIR", help="values and resynthesized files; default: OUTPUT/cache")
     result.add_argument("--baseline", metavar="NAME", help="the system that the others are compared with, file by file")
-    result.add_argument("--no_anchors", action="store_true", help=f"leave out the rows {', '.join(ANCHORS)}")
+    result.add_argument("--no_anchors", action="store_true", help=f"leave out the anchors: {', '.join(ANCHORS)}")
     result.add_argument(
         "--jobs",
         type=count,
@@ -97,10 +98,10 @@ def _unique(systems: list[tuple[str, str]]) -> dict[str, str]:
 
 
 def _system(text: str) -> tuple[str, str]:
-    """NAME=SOURCE; a source alone is named after its last part."""
+    """NAME=SOURCE; a source alone is named after its last part. A path that exists may itself contain an equals sign."""
     name, equals, source = text.partition("=")
-    if not equals:
-        name, source = Path(text).stem, text
+    if not equals or os.path.exists(text):
+        name, source = Path(text).resolve().name if os.path.isdir(text) else Path(text).stem, text
     if not (name and source):
         raise argparse.ArgumentTypeError(f"expected NAME=DIR_OR_CHECKPOINT, not {text!r:.60}")
     return name, source

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -13,6 +14,18 @@ def add_compute_dtype(parser: argparse.ArgumentParser, default: str) -> None:
         default=default,
         help="precision of convolutions: float32 (default) matches the reference; bfloat16 is faster on devices that support it",
     )
+
+
+def add_mel_convention(
+    parser: argparse.ArgumentParser, names: Sequence[str] = ("mel_convention", "mel_statistics", "force")
+) -> None:
+    """Adds `--mel_convention`, `--mel_statistics` and `--force`, whose values get these names."""
+    about = "how the mels were computed, if not as the vocoder's: a name of docs/mel-conventions.md, or a JSON file with mel keys"
+    parser.add_argument("--mel_convention", dest=names[0], metavar="NAME", help=about)
+    about = "file with the mean and standard deviation that the mels are normalized with: .npy, .npz or .h5"
+    parser.add_argument("--mel_statistics", dest=names[1], metavar="FILE", help=about)
+    about = "use mels even if their values cannot be of their convention"
+    parser.add_argument("--force", dest=names[2], action="store_true", help=about)
 
 
 def add_compile_cache(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from hifigan_jax import runtime
-from hifigan_jax.cli.options import add_compile_cache, add_compute_dtype, add_set
+from hifigan_jax.cli.options import add_compile_cache, add_compute_dtype, add_mel_convention, add_set
 from hifigan_jax.config import load_config
 from hifigan_jax.config.flat import default_of
 from hifigan_jax.training.cluster import find_cluster
@@ -38,7 +38,10 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
         f"validation {lists} (default: LJSpeech's list, else held out)",
         metavar="FILE",
     )
+    outside = "read listed files outside --input_wavs_dir"
+    add("allow_outside", outside, nargs="?", const=True, type=_boolean, metavar="True|False")
     add("input_mels_dir", "folder of the mels for --fine_tuning, named like the recordings", metavar="DIR")
+    add_mel_convention(result, ("input_mels_convention", "input_mels_statistics", "input_mels_unchecked"))
     add("checkpoint_path", "folder of the run: checkpoints, config.json, metrics.jsonl, TensorBoard logs", metavar="DIR")
     add("training_epochs", "stop after this many epochs", type=int, metavar="N")
     add_compute_dtype(result, argparse.SUPPRESS)
@@ -53,7 +56,7 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
     add("keep_checkpoints", "number of resumable checkpoints; older ones keep only the generator", type=int, metavar="N")
     add("seed", "random seed of the initial weights, the data order and the crops", type=int, metavar="N")
     add("fine_tuning", "train on the mels in --input_mels_dir", nargs="?", const=True, type=_boolean, metavar="True|False")
-    about = "start from these weights (a path or a pretrained model) with new optimizers"
+    about = "start from these weights (a path, hf://OWNER/NAME or a pretrained model) with new optimizers"
     result.add_argument("--finetune_from", metavar="CHECKPOINT", help=about)
     add_set(result)
     result.add_argument("--group_name", help=argparse.SUPPRESS)  # accepted but unused, as in the reference

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 Purpose = Literal["training", "inference"]
 
 # Input paths in a JSON are relative to the JSON's folder; paths in flags are relative to the working folder.
-INPUT_PATHS = ("input_wavs_dir", "input_mels_dir", "input_training_file", "input_validation_file")
+INPUT_PATHS = ("input_wavs_dir", "input_mels_dir", "input_mels_statistics", "input_training_file", "input_validation_file")
 
 
 def load_config(

@@ -225,8 +225,8 @@ def _training_problems(c: Config) -> Iterator[str]:
     yield from c.mel.band_problems("fmax_for_loss", c.losses.fmax_for_loss)
     if training.segment_size % c.mel.hop_size:
         yield f"segment_size {training.segment_size} must be a multiple of hop_size {c.mel.hop_size}"
-    if training.segment_size <= c.mel.padding:
+    if training.segment_size < c.mel.shortest:
         too_short = f"segment_size {training.segment_size} is too short for n_fft {c.mel.n_fft}"
-        yield f"{too_short}: make it larger than (n_fft - hop_size) / 2 = {c.mel.padding}, the mel's padding"
+        yield f"{too_short}: make it larger than {c.mel.shortest - 1}, the mel's padding"
     for discriminator in c.discriminators.values():
         yield from discriminator.training_problems(training)

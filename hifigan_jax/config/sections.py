@@ -3,7 +3,7 @@
 Keys that define the mel have no defaults: a checkpoint is unusable without them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import pydantic
@@ -44,7 +44,11 @@ class Section(pydantic.BaseModel):
 
 
 class Mel(Section):
-    """A log-mel spectrogram: the generator's input. `fmax` null means half the sampling rate."""
+    """A log-mel spectrogram: the generator's input. `fmax` null means half the sampling rate.
+
+    If `mel_convention` is given, its row of CONVENTIONS provides the keys that are absent. The other keys with the prefix `mel_`
+    override the row's fields of these names; null, or the row's own value, means that they do not.
+    """
 
     sampling_rate: Count
     num_mels: Count
@@ -54,6 +58,17 @@ class Mel(Section):
     fmin: Annotated[Real, Field(ge=0)]
     fmax: Annotated[Real, Field(gt=0)] | None
     mel_convention: str = "hifigan"
+    mel_window: Literal["periodic", "symmetric"] | None = None
+    mel_scale: Literal["slaney", "htk"] | None = None
+    mel_norm: Literal["slaney", "none"] | None = None
+    mel_power: Literal[1, 2] | None = None
+    mel_log_base: Literal["e", "10"] | None = None
+    mel_floor: Annotated[Real, Field(gt=0)] | None = None
+    mel_floor_mode: Literal["clamp", "add"] | None = None
+    mel_centered: Switch | None = None
+    mel_padding: Literal["reflect", "zero"] | None = None
+    mel_mean: Real | tuple[Real, ...] | None = None
+    mel_std: Annotated[Real, Field(gt=0)] | tuple[Annotated[Real, Field(gt=0)], ...] | None = None
 
     ALSO_CALLED = {
         "sample_rate": "sampling_rate",
@@ -66,6 +81,21 @@ class Mel(Section):
         "mel_fmin": "fmin",
         "mel_fmax": "fmax",
     }
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _with_the_convention_s_values(cls, values: dict[str, Any]) -> dict[str, Any]:
+        named = "mel_convention" in values
+        values = {"mel_convention": cls.model_fields["mel_convention"].default} | values
+        name = values["mel_convention"]
+        row = CONVENTIONS[name if isinstance(name, str) and name in CONVENTIONS else "hifigan"]  # the field refuses other names
+        given = {key: getattr(row, key) for key in cls.model_fields if key in row._fields and named}
+        same = {key for key in values if key in OVERRIDES and _plain(values[key]) == getattr(row, OVERRIDES[key])}
+        return given | {key: value for key, value in values.items() if key not in same}
+
+    @pydantic.model_serializer(mode="wrap")
+    def _without_absent_overrides(self, serialize: Callable[["Mel"], dict[str, Any]]) -> dict[str, Any]:
+        return {name: value for name, value in serialize(self).items() if name not in OVERRIDES or value is not None}
 
     @pydantic.field_validator("mel_convention")
     @classmethod
@@ -81,8 +111,12 @@ class Mel(Section):
         if self.win_size > self.n_fft:
             yield f"win_size {self.win_size} is larger than n_fft {self.n_fft}: lower win_size or raise n_fft"
         excess = self.n_fft - self.hop_size
-        if excess < 0 or excess % 2:
+        if not self.convention.centered and (excess < 0 or excess % 2):
             yield f"n_fft - hop_size is {excess}, but must be even and not negative: each side is padded by half of it"
+        for name in ("mel_mean", "mel_std"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != self.num_mels:
+                yield f"{name} has {len(value)} values, but num_mels is {self.num_mels}: give one number, or one per bin"
         yield from self.band_problems("fmax", self.fmax)
 
     def band_problems(self, key: str, fmax: float | None) -> Iterator[str]:
@@ -95,13 +129,33 @@ class Mel(Section):
 
     @property
     def convention(self) -> Convention:
-        """The row of CONVENTIONS for `mel_convention`."""
-        return CONVENTIONS[self.mel_convention]
+        """The row of CONVENTIONS for `mel_convention` with this section's sizes, frequencies and overrides."""
+        row = CONVENTIONS[self.mel_convention]
+        sizes = {name: value for name, value in self if name in row._fields}
+        overrides = {field: value for name, field in OVERRIDES.items() if (value := getattr(self, name)) is not None}
+        return row._replace(**sizes, **overrides)
 
     @property
     def padding(self) -> int:
-        """Samples of padding at each end: T samples give T // hop_size frames, with frame i centered on (i + 1/2) hop_size."""
-        return (self.n_fft - self.hop_size) // 2
+        """Samples of padding at each end of the audio."""
+        return self.convention.edge
+
+    @property
+    def shortest(self) -> int:
+        """The number of samples that the padding needs."""
+        return self.convention.shortest
+
+    def frames(self, samples: int) -> int:
+        """The number of frames of the mel of `samples` samples."""
+        return self.convention.frames(samples)
+
+
+# Keys that override a field of the convention's row.
+OVERRIDES = {f"mel_{field}": field for field in Convention._fields if f"mel_{field}" in Mel.model_fields}
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 class Losses(Section):
@@ -167,6 +221,10 @@ class Data(Section):
     input_training_file: str | None = None  # None: LJSpeech-1.1/training.txt if it lists input_wavs_dir, else that folder
     input_validation_file: str | None = None  # None: likewise, else held out from training
     input_mels_dir: str = "ft_dataset"
+    input_mels_convention: str | None = None  # of these mels; None: the generator's
+    input_mels_statistics: str | None = None  # a file with the mean and standard deviation that they are normalized with
+    input_mels_unchecked: Switch = False  # whether mels are used whose values cannot be of that convention
+    allow_outside: Switch = False  # whether lists may name files outside input_wavs_dir
     fine_tuning: Switch = False
     num_workers: Index = 4  # threads that prefetch
 

@@ -4,7 +4,7 @@
     spectra, world, griffin_lim     signal processing of the metrics and of the Griffin-Lim anchor, in numpy
     files, systems                  pairs of files; folders, models and anchors
     measure, progress, statistics   values over processes with a cache; bootstrap intervals
-    run, results                    `evaluate`, and the schema of results.json
+    run, results, structure         `evaluate`, the schema of results.json, and a check of files that are read
     table, table_formats            the table of a paper as Markdown, LaTeX or CSV
     model_facts                     parameters, operations and speed of models
     figures                         matplotlib figures

@@ -56,12 +56,11 @@ def clip(results: Results, key: str, systems: Sequence[str] | None = None) -> "F
     _check(key, results.data["reference"]["files"], "file")
     settings = Mel(**results.data["mel"])
     reference = _audio(results.data["reference"], key)
-    rows = {"reference": reference} | {
-        name: _audio(found[name], key) for name in (systems or found) if key in found[name]["files"] and name != "ground_truth"
-    }
+    chosen = [name for name in (systems or found) if key in found[name]["files"] and name != "ground_truth"]
+    rows = [("reference", reference), *((name, _audio(found[name], key)) for name in chosen)]
     figure, axes = _subplots(len(rows), 3, 12.0, 1 + 1.8 * len(rows))
     target = log_mel(reference, settings)
-    for (left, middle, right), (name, audio) in zip(axes, rows.items(), strict=True):
+    for (left, middle, right), (name, audio) in zip(axes, rows, strict=True):
         _draw_waveform(left, audio, settings.sampling_rate, name)
         mel = log_mel(audio, settings)
         _draw_mel(middle, mel, settings, {"vmin": _QUIETEST})

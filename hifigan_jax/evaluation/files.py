@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from hifigan_jax import recordings
+from hifigan_jax import file_lists
 from hifigan_jax.audio import read_audio
 from hifigan_jax.errors import DataError
 
@@ -59,7 +59,7 @@ def inspect(path: str | Path) -> AudioFile:
 def read_mono(path: str | Path) -> tuple[np.ndarray, int]:
     """The samples of a file with one channel, and its rate. Raises DataError."""
     audio, rate = read_audio(path)
-    if (channels := soundfile.info(os.fspath(path)).channels) > 1:
+    if (channels := soundfile.info(os.fsencode(path)).channels) > 1:
         raise DataError(f"{path}: {channels} channels: save one channel")
     return audio, rate
 
@@ -69,7 +69,9 @@ def reference_files(folder: str | Path) -> Files:
 
     All must have the same sampling rate; files that do not have the most frequent one are problems.
     """
-    found, problems = _inspect_all(_named(folder))
+    named, twice = _named(folder)
+    found, problems = _inspect_all(named)
+    problems = twice + problems
     if not found:
         raise DataError(f"{folder}: contains no usable audio files" + (f": {problems[0]}" if problems else ""))
     rate = Counter(file.rate for file in found.values()).most_common(1)[0][0]
@@ -84,8 +86,9 @@ def system_files(folder: str | Path, references: Files, all_references: set[str]
     A file belongs to the reference with the same path below its folder, whatever the suffix; the endings that infer.py appends
     are ignored. `all_references` contains the keys of unusable references too, which are reported once, not for each system.
     """
-    named, problems = {}, []
-    for name, path in _named(folder).items():
+    found, problems = _named(folder)
+    named: dict[str, Path] = {}
+    for name, path in found.items():
         key = _key(name, all_references)
         if key is None:
             problems.append(f"{path}: has no reference")
@@ -93,21 +96,21 @@ def system_files(folder: str | Path, references: Files, all_references: set[str]
             problems.append(f"{path}: left out, {named[key].name} has the same reference")
         else:
             named[key] = path
-    found, unreadable = _inspect_all({key: path for key, path in named.items() if key in references.usable})
+    inspected, unreadable = _inspect_all({key: path for key, path in named.items() if key in references.usable})
     problems += [f"{folder}: has no file for {references.usable[key].path}" for key in references.usable.keys() - named.keys()]
     usable = {}
-    for key in sorted(found):
-        problem = _mismatch(found[key], references.usable[key])
+    for key in sorted(inspected):
+        problem = _mismatch(inspected[key], references.usable[key])
         if problem:
             problems.append(problem)
         else:
-            usable[key] = found[key]
+            usable[key] = inspected[key]
     return Files(usable, sorted(problems) + unreadable)
 
 
 def keys(folder: str | Path) -> set[str]:
     """The keys of all audio files of a folder, usable or not."""
-    return set(_named(folder))
+    return set(_named(folder)[0])
 
 
 def _key(name: str, references: set[str]) -> str | None:
@@ -115,15 +118,18 @@ def _key(name: str, references: set[str]) -> str | None:
     return next((candidate for candidate in candidates if candidate in references), None)
 
 
-def _named(folder: str | Path) -> dict[str, Path]:
-    """Audio files by their path below the folder without suffix; of several with the same name, the first."""
+def _named(folder: str | Path) -> tuple[dict[str, Path], list[str]]:
+    """Audio files by their path below the folder without suffix. Of several with the same name, the others are problems."""
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
     named: dict[str, Path] = {}
-    for path in map(Path, recordings.audio_files(folder)):
-        named.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
-    return named
+    problems = []
+    for path in map(Path, file_lists.audio_files(folder)):
+        first = named.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
+        if first != path:
+            problems.append(f"{path}: left out, {first.name} has the same name")
+    return named, problems
 
 
 def _inspect_all(named: dict[str, Path]) -> tuple[dict[str, AudioFile], list[str]]:

@@ -5,7 +5,8 @@ from jaxtyping import Complex, Float
 
 from hifigan_jax.config.sections import Mel
 from hifigan_jax.evaluation.metric import Audio
-from hifigan_jax.evaluation.spectra import filterbank, frames_of, hann, log_mel
+from hifigan_jax.evaluation.spectra import frames_of, hann, log_mel
+from hifigan_jax.filterbank import filterbank
 
 ITERATIONS, MOMENTUM, SEED = 60, 0.99, 0
 _BLOCK = 64  # frames per least-squares problem
@@ -19,7 +20,7 @@ def resynthesize(audio: Audio, settings: Mel) -> Audio:
 
 def invert_mel(mel: Float[np.ndarray, "F M"], settings: Mel) -> Float[np.ndarray, "F B"]:
     """A non-negative magnitude spectrum of this mel, by bounded L-BFGS from the clipped pseudo-inverse."""
-    filters = filterbank(settings)
+    filters = filterbank(settings.convention)
     start = np.maximum(mel @ np.linalg.pinv(filters).T, 0)
     blocks = range(0, len(mel), _BLOCK)
     return np.concatenate([_least_squares(filters, mel[i : i + _BLOCK], start[i : i + _BLOCK]) for i in blocks])

@@ -59,7 +59,7 @@ class Outcome(NamedTuple):
 
 def measure_all(pairs: Sequence[Pair], metrics: Sequence[str], cache: Path, jobs: int) -> list[Outcome]:
     """The values of all pairs, in their order. What is in the cache is not computed again."""
-    known = {pair: {name: _read(_entry(cache, pair, name)) for name in metrics} for pair in pairs}
+    known = {pair: {name: _read(_entry(cache, pair, name), name) for name in metrics} for pair in pairs}
     missing = {pair: tuple(name for name, values in known[pair].items() if values is None) for pair in pairs}
     tasks = {pair.content: Task(pair, names, str(cache)) for pair, names in missing.items() if names}
     if complete := sum(not names for names in missing.values()):
@@ -71,14 +71,19 @@ def measure_all(pairs: Sequence[Pair], metrics: Sequence[str], cache: Path, jobs
 def measure_pair(task: Task) -> Outcome:
     """Computes the metrics of one pair and stores each in the cache as soon as it is known."""
     pair, values, problems = task.pair, {}, []
-    audio = [read_audio(file.path)[0][: pair.samples] for file in (pair.reference, pair.synthesized)]
+    try:
+        audio = [read_audio(file.path)[0][: pair.samples] for file in (pair.reference, pair.synthesized)]
+    except DataError as error:  # the file was there and usable when the evaluation began
+        undefined = {value: math.nan for name in task.metrics for value in METRICS[name].values}
+        return Outcome(pair, undefined, [str(error)])
     resampled: dict[int, list[Audio]] = {}
     for name in task.metrics:
         rate = METRICS[name].rate or pair.reference.rate
         if rate not in resampled:
             resampled[rate] = [at_rate(samples, pair.reference.rate, rate) for samples in audio]
         try:
-            found = METRICS[name].measure(*resampled[rate], rate)
+            measured = METRICS[name].measure(*resampled[rate], rate)
+            found = {value: number if math.isfinite(number) else math.nan for value, number in measured.items()}
         except Exception as error:  # whatever a package raises concerns this pair and metric only
             found = dict.fromkeys(METRICS[name].values, math.nan)
             reason = str(error) if isinstance(error, DataError) else f"{name}: {type(error).__name__}: {error}"
@@ -105,12 +110,14 @@ def _entry(cache: Path, pair: Pair, name: str) -> Path:
     return cache / "values" / digest[:2] / f"{digest[2:]}.json"
 
 
-def _read(path: Path) -> dict[str, float] | None:
+def _read(path: Path, name: str) -> dict[str, float] | None:
+    """The values of a metric, NaN for null; None if they are missing or damaged."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return {name: math.nan if value is None else float(value) for name, value in values.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return None  # computed again
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        values = {value: math.nan if stored[value] is None else float(stored[value]) for value in METRICS[name].values}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return values if all(stored[value] is None or math.isfinite(number) for value, number in values.items()) else None
 
 
 def _write(path: Path, values: dict[str, float]) -> None:

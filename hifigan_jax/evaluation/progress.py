@@ -1,13 +1,16 @@
 """Work over processes, with a progress bar on terminals."""
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from hifigan_jax.errors import HifiganError
@@ -19,7 +22,7 @@ _BAR = 24  # characters
 def run(function: Callable[[Task], Result], tasks: Sequence[Task], jobs: int, label: str) -> Iterator[Result]:
     """Yields the results in the order in which they finish. With one job or task, everything runs in this process.
 
-    The processes are spawned, and end at once when the caller is interrupted.
+    The processes are spawned, and end at once when the caller is interrupted or killed.
     """
     if min(jobs, len(tasks)) <= 1:
         yield from progress(map(function, tasks), len(tasks), label)
@@ -27,7 +30,8 @@ def run(function: Callable[[Task], Result], tasks: Sequence[Task], jobs: int, la
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(min(jobs, len(tasks)), multiprocessing.get_context("spawn"), _prepare_worker)
     try:
-        futures = [pool.submit(function, task) for task in tasks]
+        with _interrupts_held():  # the processes inherit this: the parent ends them
+            futures = [pool.submit(function, task) for task in tasks]
         yield from progress((future.result() for future in as_completed(futures)), len(tasks), label)
     except BrokenProcessPool:
         raise HifiganError("a process ended unexpectedly, perhaps for lack of memory: lower the number of jobs") from None
@@ -55,6 +59,21 @@ def progress(results: Iterable[Any], total: int, label: str) -> Iterator[Any]:
             print(file=sys.stderr)
 
 
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Delays Ctrl-C in this thread until the block ends."""
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+
+
+def _end_with_parent() -> None:
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
 def _prepare_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")  # read when torch is imported

@@ -35,12 +35,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hifigan_jax.errors import DataError, UsageError
+from hifigan_jax.evaluation.structure import check
 from hifigan_jax.evaluation.text_table import table
 from hifigan_jax.files import atomic_write
 
 SCHEMA = 1
 JSON_NAME, CSV_NAME = "results.json", "values.csv"
 _ARROWS = {"higher": "↑", "lower": "↓"}
+
+
+def read_json(path: str | Path) -> Any:
+    """The content of a JSON file. Raises DataError."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 class Results(NamedTuple):
@@ -80,23 +89,25 @@ class Results(NamedTuple):
 
     def save(self, folder: str | Path) -> None:
         """Writes results.json and values.csv, each atomically. Raises DiskError."""
-        with atomic_write(Path(folder) / CSV_NAME) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        text = {"mode": "w", "encoding": "utf-8", "errors": "backslashreplace"}  # folders may have names that are not UTF-8
+        with atomic_write(Path(folder) / CSV_NAME) as temporary, open(temporary, newline="", **text) as file:
             writer = csv.DictWriter(file, ["system", "file", *self.data["values"]])
             writer.writeheader()
             writer.writerows(self.rows())
-        with atomic_write(Path(folder) / JSON_NAME) as temporary:
-            Path(temporary).write_text(json.dumps(self.data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        with atomic_write(Path(folder) / JSON_NAME) as temporary, open(temporary, **text) as file:
+            file.write(json.dumps(self.data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> "Results":
-        """Reads a results.json, or the one in a folder. Raises DataError."""
+        """Reads a results.json, or the one in a folder. Raises DataError, also for damaged results."""
         path = Path(path) / JSON_NAME if Path(path).is_dir() else Path(path)
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        data = read_json(path)
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             raise DataError(f"{path}: not the results of an evaluation (schema {SCHEMA})")
+        try:
+            check(data)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
         return cls(data)
 
     def _summary_table(self) -> str:
@@ -104,9 +115,9 @@ class Results(NamedTuple):
         header = ["", *(self._heading(name) for name in systems)]
         rows = [[_label(metrics[value]), *(self._cell(value, name) for name in systems)] for value in metrics]
         count, seconds = self.data["reference"]["count"], self.data["reference"]["seconds"]
-        level = f"{self.data['bootstrap']['level']:.0%}"
-        title = f"Means over {count} files ({seconds:.0f} s) with {level} intervals"
-        return f"{title}\n{table(header, rows)}"
+        bounded = any(summary["low"] is not None for one in systems.values() for summary in one["summary"].values())
+        intervals = f" with {self.data['bootstrap']['level']:.0%} intervals" if bounded else ""
+        return f"Means over {count} files ({seconds:.0f} s){intervals}\n{table(header, rows)}"
 
     def _heading(self, name: str) -> str:
         count, total = self.data["systems"][name]["count"], self.data["reference"]["count"]
@@ -116,21 +127,22 @@ class Results(NamedTuple):
         summary = self.data["systems"][name]["summary"].get(value)
         if summary is None:
             return "-"
-        if self.data["metrics"][value]["statistic"] == "median":
-            return f"{_number(summary['median'])} (median)"
-        return _with_interval(summary)
+        missing = summary["count"] < self.data["systems"][name]["count"]
+        return _statistic(summary, self.data["metrics"][value]) + (f" ({summary['count']} files)" if missing else "")
 
     def _difference_table(self) -> str:
         baseline, metrics = self.data["baseline"], self.data["metrics"]
         others = {name: content["difference"] for name, content in self.data["systems"].items() if name != baseline}
-        rows = [[_label(metrics[value]), *(_difference(found.get(value)) for found in others.values())] for value in metrics]
-        note = "* the interval excludes zero"
-        return f"Differences to {baseline} on the same files\n{table(['', *others], rows)}\n{note}"
+        rows = [
+            [_label(one), *(_difference(found.get(value), one) for found in others.values())] for value, one in metrics.items()
+        ]
+        note = "* the interval excludes zero; with many comparisons, some do by chance"
+        return f"Mean differences to {baseline} on the same files\n{table(['', *others], rows)}\n{note}"
 
     def _methods(self) -> str:
         lines = [f"{name}: {text}" for name, text in self.data["treatment"].items()]
         bootstrap = self.data["bootstrap"]
-        lines.append(f"intervals: {bootstrap['method']}, {bootstrap['resamples']} resamples, seed {bootstrap['seed']}")
+        lines.append(f"intervals of means: {bootstrap['method']}, {bootstrap['resamples']} resamples, seed {bootstrap['seed']}")
         described: dict[str, list[str]] = {}
         for value in self.data["metrics"].values():
             described.setdefault(_description(value), []).append(value["label"])
@@ -157,8 +169,13 @@ def _with_interval(summary: dict[str, Any]) -> str:
     return f"{_number(summary['mean'])} [{_number(summary['low'])}, {_number(summary['high'])}]"
 
 
-def _difference(summary: dict[str, Any] | None) -> str:
+def _statistic(summary: dict[str, Any], metric: dict[str, Any]) -> str:
+    return f"{_number(summary['median'])} (median)" if metric["statistic"] == "median" else _with_interval(summary)
+
+
+def _difference(summary: dict[str, Any] | None, metric: dict[str, Any]) -> str:
     if summary is None:
         return "-"
-    excludes_zero = summary["low"] is not None and (summary["low"] > 0 or summary["high"] < 0)
-    return f"{'+' if summary['mean'] >= 0 else ''}{_with_interval(summary)}{' *' if excludes_zero else ''}"
+    bounded = metric["statistic"] == "mean" and summary["low"] is not None
+    star = " *" if bounded and (summary["low"] > 0 or summary["high"] < 0) else ""
+    return f"{'+' if summary[metric['statistic']] >= 0 else ''}{_statistic(summary, metric)}{star}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hifigan_jax.errors import UsageError, did_you_mean
+from hifigan_jax.errors import UsageError, did_you_mean, printable
 from hifigan_jax.evaluation.files import CHANNELS, LENGTH, LEVEL, AudioFile, Files, keys, reference_files
 from hifigan_jax.evaluation.measure import RESAMPLER, Outcome, Pair, measure_all
 from hifigan_jax.evaluation.provenance import provenance
@@ -17,7 +17,7 @@ from hifigan_jax.evaluation.registry import METRICS, metric_of, select
 from hifigan_jax.evaluation.results import SCHEMA, Results
 from hifigan_jax.evaluation.spectra import mel_settings
 from hifigan_jax.evaluation.statistics import CONFIDENCE, FEWEST, METHOD, RESAMPLES, SEED, summarize
-from hifigan_jax.evaluation.systems import ANCHORS, System, anchor, system
+from hifigan_jax.evaluation.systems import ANCHORS, System, anchor, is_model, system
 from hifigan_jax.weights.pretrained import cache_folder
 
 logger = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ def evaluate(
     _check_names(systems, baseline, anchors)
     values, disabled = select(metrics)
     cache = Path(cache or cache_folder() / "evaluation")
+    _check_cache(cache, [reference, *(source for source in systems.values() if not is_model(source))])
     references = reference_files(reference)
     folder = os.fspath(reference)
     evaluated = [anchor(name, references, folder, cache, jobs) for name in (ANCHORS if anchors else ())]
@@ -70,7 +71,7 @@ def evaluate(
             "disabled": disabled,
             "systems": {found.name: _system(found, numbers, baseline) for found in evaluated},
             "values": _without_nan(numbers),
-            "problems": [problem for part in (references, *evaluated, *outcomes) for problem in part.problems],
+            "problems": [printable(problem) for part in (references, *evaluated, *outcomes) for problem in part.problems],
         }
     )
 
@@ -78,12 +79,20 @@ def evaluate(
 def _check_names(systems: Mapping[str, str | Path], baseline: str | None, anchors: bool) -> None:
     names = [*(ANCHORS if anchors else ()), *systems]
     for name in systems:
+        if not name.strip() or printable(name) != name:
+            raise UsageError(f"{name!r}: not a name of a system: name it with printable characters")
         if name in ANCHORS and anchors:
             raise UsageError(f"{name}: the name of an anchor: choose another, or turn the anchors off")
     if not names:
         raise UsageError("no system to evaluate: name one, or turn the anchors on")
     if baseline is not None and baseline not in names:
         raise UsageError(f"baseline {baseline}: no such system ({', '.join(names)}){did_you_mean(baseline, names)}")
+
+
+def _check_cache(cache: Path, folders: Sequence[str | Path]) -> None:
+    for folder in folders:
+        if cache.resolve().is_relative_to(Path(folder).resolve()):
+            raise UsageError(f"{cache}: inside {folder}, whose audio is evaluated: choose another folder for the output")
 
 
 def _call(folder: str, systems: Mapping[str, str | Path], metrics: Sequence[str] | None) -> str:

@@ -1,13 +1,11 @@
 """Magnitude spectrograms and log-mels in numpy, in float64."""
 
-import functools
-
 import numpy as np
 from jaxtyping import Float
 
 from hifigan_jax.config.sections import Mel
-from hifigan_jax.conventions import CONVENTIONS
 from hifigan_jax.evaluation.metric import Audio
+from hifigan_jax.filterbank import compress, filterbank
 
 MEL_BINS, MEL_FFT, MEL_HOP, MEL_FMAX = 80, 1024, 256, 8000.0  # HiFi-GAN's, at every sampling rate
 
@@ -40,15 +38,7 @@ def mel_settings(rate: int, full_band: bool = False) -> Mel:
 
 def log_mel(audio: Audio, settings: Mel) -> Float[np.ndarray, "F M"]:
     """Natural-log mel, as HiFi-GAN's generator takes it."""
-    convention = CONVENTIONS["hifigan"]
+    convention = settings.convention
     spectrum = power(audio, settings.n_fft, settings.hop_size, hann(settings.win_size), settings.padding)
-    magnitude = np.sqrt(spectrum + convention.magnitude_epsilon)
-    return np.log(np.maximum(magnitude @ filterbank(settings).T, convention.floor))
-
-
-@functools.lru_cache
-def filterbank(settings: Mel) -> Float[np.ndarray, "M B"]:
-    """The mel filters that the generators are trained with."""
-    from hifigan_jax.mel import slaney_filterbank  # imports jax
-
-    return slaney_filterbank(settings)
+    magnitude = np.sqrt(spectrum + convention.epsilon)
+    return compress(magnitude @ filterbank(convention).T, convention)

@@ -7,8 +7,12 @@ import numpy as np
 from jaxtyping import Float
 
 CONFIDENCE, RESAMPLES, SEED = 0.95, 10_000, 0
+_SPREAD = 1e-9  # of a resample's standard deviation to that of the values; one below has equal values, up to rounding
 FEWEST = 5  # values; fewer have no interval
-METHOD = "bootstrap-t over files; each limit is the farther of the equal-tailed and the symmetric interval's"
+METHOD = (
+    "bootstrap-t over files, which count as independent;"
+    " each limit is the farther of the equal-tailed and the symmetric interval's"
+)
 _BLOCK = 2**22  # values drawn at once
 
 
@@ -42,7 +46,7 @@ def interval(
 
     Each resample's mean is studentized by its own standard error, so that the interval follows the skew of the values. The
     equal-tailed and the symmetric interval each cover the mean of skewed values a little too rarely; each limit is the farther
-    of the two.
+    of the two. Resamples of equal values have no such error, and are left out.
     """
     mean, size = values.mean(), values.size
     error = values.std(ddof=1) / np.sqrt(size)
@@ -50,7 +54,7 @@ def interval(
         return float(mean), float(mean)
     resampled = np.concatenate([_moments(values - mean, rows, draws) for rows, draws in _blocks(size, resamples, seed)])
     means, errors = resampled[:, 0], resampled[:, 1] / np.sqrt(size)
-    valid = errors > 0
+    valid = errors > _SPREAD * error
     t = means[valid] / errors[valid]
     tail = (1 - level) / 2
     low, high = np.quantile(t, [tail, 1 - tail])

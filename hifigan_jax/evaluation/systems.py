@@ -2,15 +2,17 @@
 
 import hashlib
 import logging
+import os
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import soundfile
 from jaxtyping import Float
 
-from hifigan_jax.audio import read_audio, write_wav
+from hifigan_jax.audio import SUFFIXES, read_audio, write_wav
 from hifigan_jax.errors import DataError, UsageError
-from hifigan_jax.evaluation.files import AudioFile, Files, inspect, system_files
+from hifigan_jax.evaluation.files import LARGEST_DIFFERENCE, AudioFile, Files, inspect, system_files
 from hifigan_jax.evaluation.griffin_lim import ITERATIONS, MOMENTUM, SEED, resynthesize
 from hifigan_jax.evaluation.metric import Audio
 from hifigan_jax.evaluation.progress import progress, run
@@ -42,7 +44,6 @@ class _Resynthesis(NamedTuple):
     """A file to be made from a reference."""
 
     anchor: str
-    key: str
     reference: AudioFile
     target: str
 
@@ -51,13 +52,13 @@ def anchor(name: str, references: Files, folder: str, cache: Path, jobs: int) ->
     """One of ANCHORS."""
     if name == "ground_truth":
         return System(name, "anchor", ANCHORS[name], folder, references.usable, [])
-    target = cache / "audio" / f"{name}-{hashlib.sha256(ANCHORS[name].encode()).hexdigest()[:8]}"
-    tasks = [_Resynthesis(name, key, file, str(_target(target, file))) for key, file in references.usable.items()]
-    missing = [task for task in tasks if not Path(task.target).is_file()]
-    for _ in run(_make, missing, jobs, name):
+    made = cache / "audio" / f"{name}-{hashlib.sha256(ANCHORS[name].encode()).hexdigest()[:8]}"
+    targets = _targets(made, references)
+    tasks = [_Resynthesis(name, file, str(targets[key])) for key, file in _missing(targets, references).items()]
+    for _ in run(_make, tasks, jobs, name):
         pass
-    files, problems = _inspect_made(name, {task.key: Path(task.target) for task in tasks})
-    return System(name, "anchor", ANCHORS[name], str(target), files, problems)
+    files, problems = _inspect_made(name, targets)
+    return System(name, "anchor", ANCHORS[name], str(made), files, problems)
 
 
 def _make(task: _Resynthesis) -> None:
@@ -78,8 +79,12 @@ def system(name: str, source: str | Path, references: Files, keys: set[str], cac
 def is_model(source: str | Path) -> bool:
     """Whether this is a checkpoint or the name of a pretrained model, and not a folder of audio."""
     path = Path(source)
+    if not os.path.isdir(path) or path.name == "checkpoints":
+        return True
+    if any(file.suffix.lower() in SUFFIXES for file in path.iterdir()):
+        return False
     contents = ("manifest.json", "checkpoints", "g_*")  # of a checkpoint, a run and a folder of the reference
-    return not path.is_dir() or path.name == "checkpoints" or any(any(path.glob(name)) for name in contents)
+    return any(any(path.glob(name)) for name in contents)
 
 
 def _model(name: str, source: str, references: Files, cache: Path) -> System:
@@ -93,11 +98,11 @@ def _model(name: str, source: str, references: Files, cache: Path) -> System:
         )
     digest = model_digest(generator.params, generator.config)
     folder = cache / "audio" / digest[:16]
-    targets = {key: _target(folder, file) for key, file in references.usable.items()}
-    missing = {key: target for key, target in targets.items() if not target.is_file()}
+    targets = _targets(folder, references)
+    missing = _missing(targets, references)
     if missing:
         logger.info("%s: resynthesizing %d files with %s", name, len(missing), source)
-        _resynthesize(generator, {references.usable[key]: target for key, target in missing.items()}, name)
+        _resynthesize(generator, {file: targets[key] for key, file in missing.items()}, name)
     files, problems = _inspect_made(name, targets)
     return System(name, "model", source, str(folder), files, problems, digest)
 
@@ -122,8 +127,25 @@ def _whole_frames(audio: Audio, hop: int) -> Float[np.ndarray, " S"]:
     return audio[: audio.size // hop * hop]
 
 
-def _target(folder: Path, reference: AudioFile) -> Path:
-    return folder / f"{reference.sha256[:32]}.wav"
+def _targets(folder: Path, references: Files) -> dict[str, Path]:
+    """The files of the cache by the keys of their references."""
+    return {key: folder / f"{file.sha256[:32]}.wav" for key, file in references.usable.items()}
+
+
+def _missing(targets: dict[str, Path], references: Files) -> dict[str, AudioFile]:
+    """The references whose files are not in the cache."""
+    return {key: file for key, file in references.usable.items() if not _made(targets[key], file)}
+
+
+def _made(target: Path, reference: AudioFile) -> bool:
+    """Whether the file is in the cache, undamaged as far as its header and length show."""
+    if not target.is_file():
+        return False
+    try:
+        header = soundfile.info(os.fsencode(target))
+    except soundfile.SoundFileError:
+        return False
+    return abs(header.frames - reference.samples) <= LARGEST_DIFFERENCE * reference.rate
 
 
 def _inspect_made(name: str, targets: dict[str, Path]) -> tuple[dict[str, AudioFile], list[str]]:

@@ -1,15 +1,13 @@
 """The table of a paper: the rows of one or more evaluations, facts about the models, and rows cited from publications."""
 
-import json
-import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from hifigan_jax.errors import DataError, UsageError, did_you_mean
-from hifigan_jax.evaluation.results import Results
+from hifigan_jax.evaluation.results import Results, read_json
 
-REFERENCE_ANCHORS = ("ground_truth", "pcm16")  # no system competes with the recordings
 _COMPARED = ("mode", "rate", "statistic")  # must be equal for values in one column
 
 
@@ -116,10 +114,9 @@ def rows_of(evaluation: Evaluation, facts: Mapping[str, Mapping[str, int | float
     """The measured rows. `facts` contains values of MODEL_COLUMNS by system."""
     rows = []
     for name, content in evaluation.systems.items():
-        reference = content["kind"] == "anchor" and name in REFERENCE_ANCHORS
         cells = {value: _cell(summary, evaluation.metrics[value], intervals) for value, summary in content["summary"].items()}
         cells |= {column: Cell(value) for column, value in facts.get(name, {}).items()}
-        rows.append(Row(name, "anchor" if reference else "system", cells))
+        rows.append(Row(name, "anchor" if content["kind"] == "anchor" else "system", cells))
     return tuple(sorted(rows, key=lambda row: row.group != "anchor"))
 
 
@@ -128,10 +125,7 @@ def cited_rows(path: str | Path, known: Iterable[str]) -> tuple[Row, ...]:
 
     `known` are the names of all columns. Parameters and MACs are plain numbers, without a unit prefix.
     """
-    try:
-        entries = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    entries = read_json(path)
     if not isinstance(entries, list):
         raise DataError(f'{path}: expected a list of {{"name": ..., "source": ..., "values": {{...}}}}')
     return tuple(_cited(entry, f"{path}: entry {number}", {*known}) for number, entry in enumerate(entries, 1))
@@ -149,6 +143,12 @@ def caption_of(evaluation: Evaluation, columns: Sequence[Column], rows: Sequence
         f"{name}: {content['count']} of {count} recordings"
         for name, content in evaluation.systems.items()
         if content["count"] != count
+    ]
+    parts += [
+        f"{one['label']} of {name}: {content['summary'][value]['count']} of {content['count']} recordings"
+        for name, content in evaluation.systems.items()
+        for value, one in evaluation.metrics.items()
+        if one in shown and value in content["summary"] and content["summary"][value]["count"] < content["count"]
     ]
     if sum(row.group == "system" for row in rows) > 1:
         parts.append("Bold: the best of the measured systems")
@@ -194,7 +194,7 @@ def _cited(entry: Any, where: str, known: set[str]) -> Row:
     for name, value in entry["values"].items():
         if name not in known:
             raise DataError(f"{where}: {name}: no such column ({', '.join(sorted(known))}){did_you_mean(name, known)}")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
             raise DataError(f"{where}: {name}: expected a number, not {value!r:.60}")
     cells = {name: Cell(value) for name, value in entry["values"].items()}
     name, source = (" ".join(entry[key].split()) for key in ("name", "source"))

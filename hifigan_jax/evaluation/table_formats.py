@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterable, Sequence
 
 from hifigan_jax.evaluation.table import Cell, Column, Row, Table
 
-_GROUPS = {"anchor": "recordings", "system": "systems", "cited": "cited"}
+_GROUPS = {"anchor": "anchors", "system": "systems", "cited": "cited"}
 _ARROWS = {"higher": "↑", "lower": "↓"}
 _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": r"\textless{}",  # in LaTeX's default font encoding these four are other characters
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
     "[": "{[}",  # after \\ it would start an optional argument
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",

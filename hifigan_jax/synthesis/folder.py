@@ -5,6 +5,7 @@ Nothing here imports jax, so that a program can check its arguments, and choose 
 
 import itertools
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -17,6 +18,9 @@ import numpy as np
 
 from hifigan_jax import audio, mel_file
 from hifigan_jax.errors import DataError, UsageError
+from hifigan_jax.folders import files_below
+from hifigan_jax.mel_conversion import Conversion
+from hifigan_jax.synthesis.piecewise_output import PiecewiseOutput
 
 if TYPE_CHECKING:
     from hifigan_jax.synthesis.utterances import Utterance
@@ -27,6 +31,7 @@ logger = logging.getLogger(__name__)
 # Files are read and written while the device computes.
 _READERS = 2
 _PREFETCH = 4  # files to read ahead, and to queue for writing
+_LONGEST_AT_ONCE = 120  # seconds of a recording that is not read in pieces
 
 
 class Kind(NamedTuple):
@@ -48,36 +53,104 @@ class Outcome(NamedTuple):
     path: Path
     target: Path
     seconds: float
-    error: DataError | None
+    error: DataError | None = None
+    skipped: bool = False  # `target` was there
+
+    def as_json(self) -> dict[str, Any]:
+        """A flat object for a report."""
+        outcome = "failed" if self.error else "skipped" if self.skipped else "written"
+        reason = str(self.error) if self.error else None
+        names = {"input": str(self.path), "output": None if self.error else str(self.target)}
+        return names | {"outcome": outcome, "seconds": self.seconds, "reason": reason}
 
 
 def output_paths(source: Path, output: Path, kind: Kind, part: int = 1, parts: int = 1) -> dict[Path, Path]:
     """Where in the folder `output` the audio of each input is written: `source` itself, or the files of this kind in the folder.
 
-    Subfolders are preserved; files in `output` are left out. With `parts`, only the `part`-th of equal parts, counted from 1.
+    Subfolders are preserved; output of earlier runs is left out. With `parts`, only the `part`-th of equal parts, counted from 1.
     Raises DataError if there is no input, and UsageError if two inputs have the same output.
     """
     return _select_part(_targets(_inputs(source, output, kind), source, output, kind.ending), part, parts)
 
 
 def synthesize_files(
-    vocoder: "Vocoder", targets: Mapping[Path, Path], kind: Kind, on_written: Callable[[Path], None] | None = None
+    vocoder: "Vocoder",
+    targets: Mapping[Path, Path],
+    kind: Kind,
+    on_written: Callable[[Path], None] | None = None,
+    converted: Conversion | None = None,
+    force: bool = False,
 ) -> Iterator[Outcome]:
     """Yields the outcome of every input of `output_paths`, failures last. A bad file does not affect the others.
 
-    Other threads read and write a few files ahead, and call `on_written` with the path of each file that is complete, also if
-    this is interrupted. Raises DiskError if audio cannot be written.
+    `converted` is the conversion of mels of another convention than the vocoder's (`Vocoder.conversion`); with `force`, mels are
+    used whose values cannot be of their convention. Other threads read and write a few files ahead, and call `on_written` with
+    the path of each file that is complete, also if this is interrupted. Raises DiskError if audio cannot be written.
     """
     failed: list[tuple[Path, DataError]] = []
-    read = partial(_read_mel if kind is MELS else _read_audio, vocoder=vocoder)
-    with _threads(_READERS) as readers, _threads(1) as writer:
-        utterances = _prefetch(readers, ((path, partial(read, path)) for path in targets), failed)
-        write = partial(_write, rate=vocoder.sampling_rate, on_written=on_written)
-        writes = ((path, partial(write, targets[path], samples)) for path, samples in vocoder.synthesize(utterances))
+    options = {"converted": converted or vocoder.conversion(), "force": force} if kind is MELS else {}
+    read = partial(read_mel if kind is MELS else _read_audio, vocoder=vocoder, **options)
+    with _threads(_READERS) as readers, _threads(1) as writer, _Outputs(targets, vocoder.sampling_rate, on_written) as outputs:
+        inputs = _prefetch(readers, ((path, partial(read, path)) for path in targets), failed)
+        parts = vocoder.synthesize(_parts(inputs, vocoder, failed))
+        writes = ((part.path, partial(outputs.write, part, samples)) for part, samples in parts)
         for path, seconds in _prefetch(writer, writes, failed):
-            yield Outcome(path, targets[path], seconds, None)
+            if seconds is not None:
+                yield Outcome(path, targets[path], seconds)
     for path, error in failed:
         yield Outcome(path, targets[path], 0.0, error)
+
+
+class _Part(NamedTuple):
+    """An input, or a piece of a long recording, of whose audio the samples [start, stop) are used."""
+
+    path: Path
+    number: int = 0
+    start: int = 0
+    stop: int | None = None
+    is_last: bool = True
+
+
+def _parts(
+    inputs: Iterable[tuple[Path, "Utterance | None"]], vocoder: "Vocoder", failed: list[tuple[Path, DataError]]
+) -> Iterator[tuple[_Part, "Utterance"]]:
+    """The parts of all inputs; recordings that are read in pieces come without an utterance."""
+    for path, utterance in inputs:
+        if utterance is not None:
+            yield _Part(path), utterance
+            continue
+        try:
+            for number, piece in enumerate(vocoder.pieces(audio.audio_blocks(path, vocoder.sampling_rate))):
+                yield _Part(path, number, piece.start, piece.stop, piece.is_last), piece.utterance
+        except DataError as error:
+            failed.append((path, error))
+
+
+class _Outputs:
+    """Writes the audio of parts, which arrive in order for each input."""
+
+    def __init__(self, targets: Mapping[Path, Path], rate: int, on_written: Callable[[Path], None] | None):
+        self._targets, self._rate, self._on_written = targets, rate, on_written
+        self._open: dict[Path, PiecewiseOutput] = {}
+
+    def __enter__(self) -> "_Outputs":
+        return self
+
+    def __exit__(self, *_) -> None:
+        for output in self._open.values():
+            output.close()
+
+    def write(self, part: _Part, samples: np.ndarray) -> float | None:
+        """Writes the audio of a part. After an input's last part, returns the duration of its audio in seconds."""
+        target = self._targets[part.path]
+        if part.path not in self._open:
+            self._open[part.path] = PiecewiseOutput(target, self._rate)
+        seconds = self._open[part.path].add(samples[part.start : part.stop], part.is_last)
+        if seconds is not None:
+            del self._open[part.path]
+            if self._on_written:
+                self._on_written(target)
+        return seconds
 
 
 def _inputs(folder: Path, output: Path, kind: Kind) -> list[Path]:
@@ -85,14 +158,23 @@ def _inputs(folder: Path, output: Path, kind: Kind) -> list[Path]:
         return [folder]
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    inside = [path for path in sorted(folder.rglob("*")) if output.resolve() not in path.resolve().parents]
-    files = [path for path in inside if path.is_file() and not path.name.startswith(".")]
-    chosen = [path for path in files if path.suffix.lower() in kind.suffixes]
-    if len(chosen) < len(files):
-        logger.info("%s: %d files with other suffixes are skipped", folder, len(files) - len(chosen))
+    below = os.path.realpath(output).startswith(os.path.join(os.path.realpath(folder), ""))
+    found, others = files_below(folder, kind.suffixes, output if below else None)
+    if others:
+        logger.info("%s: %d files with other suffixes are skipped", folder, others)
+    chosen = _without_earlier_output([Path(path) for path in found], folder, output, kind.ending)
     if not chosen:
         raise DataError(f"{folder}: contains no {kind.name} files")
     return chosen
+
+
+def _without_earlier_output(files: list[Path], folder: Path, output: Path, ending: str) -> list[Path]:
+    """Without the files that are themselves where the audio of another file is written."""
+    written = {os.path.realpath(target) for target in _targets(files, folder, output, ending).values()}
+    kept = [path for path in files if os.path.realpath(path) not in written]
+    if len(kept) < len(files):
+        logger.info("%s: %d files are the output of others and are skipped", folder, len(files) - len(kept))
+    return kept
 
 
 def _targets(files: list[Path], folder: Path, output: Path, ending: str) -> dict[Path, Path]:
@@ -112,8 +194,16 @@ def _select_part(targets: dict[Path, Path], part: int, parts: int) -> dict[Path,
     """Every `parts`-th file in order of size, so that all parts are about equal work."""
     if parts == 1:
         return targets
-    by_size = sorted(targets, key=lambda path: (-path.stat().st_size, path))
+    by_size = sorted(targets, key=lambda path: (-size_of(path), path))
     return {path: targets[path] for path in by_size[part - 1 :: parts]}
+
+
+def size_of(path: Path) -> int:
+    """The size of a file in bytes, 0 if it cannot be determined: reading it then fails with the reason."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 @contextmanager
@@ -146,19 +236,20 @@ def _prefetch(
             yield path, result
 
 
-def _write(target: Path, samples: np.ndarray, rate: int, on_written: Callable[[Path], None] | None) -> float:
-    """Writes a WAV file. Returns its duration in seconds."""
-    audio.write_wav(target, samples, rate)
-    if on_written:
-        on_written(target)
-    return samples.size / rate
+def read_mel(path: Path, vocoder: "Vocoder", converted: Conversion, force: bool) -> "Utterance":
+    """The utterance of a mel; the arguments are those of `synthesize_files`. Raises DataError."""
+    mel = mel_file.read_mel(path, vocoder.config.mel.num_mels, converted.source.frames_first)
+    try:
+        return vocoder.utterance_of_mel(mel, converted, force)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
-def _read_mel(path: Path, vocoder: "Vocoder") -> "Utterance":
-    return vocoder.utterance_of_mel(mel_file.read_mel(path, vocoder.config.mel.num_mels))
-
-
-def _read_audio(path: Path, vocoder: "Vocoder") -> "Utterance":
+def _read_audio(path: Path, vocoder: "Vocoder") -> "Utterance | None":
+    """The utterance of a recording, None if the recording is too long to be read at once."""
+    length, rate = audio.length_and_rate(path)
+    if length / rate > _LONGEST_AT_ONCE:
+        return None
     samples = audio.read_audio_at(path, vocoder.sampling_rate)
     try:
         return vocoder.utterance_of_audio(samples)

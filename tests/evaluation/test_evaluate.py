@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from hifigan_jax.cli import main
 from hifigan_jax.errors import DataError, UsageError
 from hifigan_jax.evaluation import Results, evaluate, measure
+from hifigan_jax.evaluation import run as run_module
 from hifigan_jax.evaluation.metric import Metric, Value
 from hifigan_jax.evaluation.registry import METRICS
 from hifigan_jax.evaluation.systems import ANCHORS, model_digest
@@ -129,6 +132,49 @@ def test_other_files_are_not_results(folders):
         Results.load(folders / "none.json")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data.pop("metrics"), "the results: metrics is missing"),
+        (lambda data: data["systems"].update(bad=[]), "the system bad: not an object"),
+        (lambda data: data["systems"]["bad"].pop("files"), "the system bad: files is missing"),
+        (lambda data: data["systems"]["bad"]["files"]["d"].pop("path"), "the file d: path is missing"),
+        (lambda data: data["systems"]["bad"]["summary"]["lsd"].update(mean="1"), "the summary of lsd for bad: mean is missing"),
+        (lambda data: data["systems"]["bad"]["summary"]["lsd"].update(mean=math.nan), "the summary of lsd for bad: mean is not"),
+        (
+            lambda data: data["systems"]["bad"]["summary"].update(x=data["systems"]["bad"]["summary"]["lsd"]),
+            "metrics: x is missing",
+        ),
+        (lambda data: data["values"]["lsd"].pop("bad"), "the values of lsd: bad is missing"),
+        (lambda data: data["values"]["lsd"]["bad"].update(d="x"), "the values of lsd for bad: d is missing"),
+        (lambda data: data["metrics"]["lsd"].update(direction='"'), "the metric lsd: unknown direction"),
+        (lambda data: data.update(baseline="x"), "the baseline is not one of the systems"),
+    ],
+)
+def test_damaged_results_are_one_line(run, folders, change, message):
+    data = json.loads(json.dumps(run("lsd").data))
+    change(data)
+    (folders / "x.json").write_text(json.dumps(data))
+    with pytest.raises(DataError, match=f"x.json: {message}"):
+        Results.load(folders / "x.json")
+
+
+def test_results_are_written_whatever_the_folders_are_called(run, folders):
+    results = run("lsd")
+    results.data["systems"]["good"]["folder"] = os.fsdecode(b"bad\xfe")
+    results.save(folders / "out")
+    assert Results.load(folders / "out").data["systems"]["good"]["folder"] == os.fsdecode(b"bad\xfe")
+
+
+def test_a_file_name_may_be_no_utf_8(folders, write, speech):
+    for folder in ("reference", "good"):
+        os.rename(write(folder, "x.wav", speech), os.fsencode(folders / folder) + b"/\xfe.wav")
+    results = evaluate(folders / "reference", {"good": folders / "good"}, ["lsd"], anchors=False, cache=folders / "cache")
+    assert results.problems == []
+    results.save(folders / "out")
+    assert Results.load(folders / "out").data["values"]["lsd"]["good"][os.fsdecode(b"\xfe")] == 0
+
+
 def test_a_data_frame_has_one_row_per_system_and_file(run):
     pytest.importorskip("pandas")
     results = run("mel_l1")
@@ -145,11 +191,23 @@ def test_pandas_is_optional(run, monkeypatch):
 
 def test_the_table_shows_means_intervals_and_methods(run):
     lines = run("mel_l1", baseline="bad").table().splitlines()
-    assert lines[0] == "Means over 3 files (6 s) with 95% intervals"
+    assert lines[0] == "Means over 3 files (6 s)"
     assert lines[1].split() == ["good", "bad"]
     assert any(line.startswith("mel L1 ↓") for line in lines)
-    assert "Differences to bad on the same files" in lines
+    assert "Mean differences to bad on the same files" in lines
     assert any("Cannot separate Griffin-Lim" in line for line in lines)
+
+
+def test_the_table_shows_medians_and_numbers_of_files_where_they_matter(run):
+    results = run("mel_l1", "lsd", baseline="bad")
+    results.data["metrics"]["lsd"]["statistic"] = "median"
+    good = results.data["systems"]["good"]
+    good["difference"]["lsd"] |= {"mean": 100.0, "median": -2.5, "low": 90.0, "high": 110.0}
+    good["summary"]["mel_l1"] |= {"mean": 1.0, "low": 0.5, "high": 1.5, "count": 2}
+    lines = results.table().splitlines()
+    assert lines[0] == "Means over 3 files (6 s) with 95% intervals"
+    assert any("1.000 [0.500, 1.500] (2 files)" in line for line in lines)
+    assert any(line.split() == ["LSD", "(dB)", "↓", "-2.500", "(median)"] for line in lines)
 
 
 def test_nothing_is_computed_twice(run, counted):
@@ -189,9 +247,10 @@ def test_a_changed_file_is_measured_again(run, counted, write, speech):
     assert counted.calls == 7
 
 
-def test_a_damaged_cache_entry_is_measured_again(run, counted, folders):
+@pytest.mark.parametrize("content", ["{", "{}", "3", '{"loudness": "x"}', '{"loudness": NaN}', '{"loudness": 1e999}'])
+def test_a_damaged_cache_entry_is_measured_again(run, counted, folders, content):
     first = run("loudness")
-    next((folders / "cache" / "values").rglob("*.json")).write_text("{")
+    next((folders / "cache" / "values").rglob("*.json")).write_text(content)
     assert run("loudness").data == first.data
     assert counted.calls == 7
 
@@ -217,6 +276,47 @@ def test_undefined_values_are_null_and_no_problem(run, monkeypatch):
     assert run("mel_l1").data == results.data  # also from the cache
 
 
+def test_infinite_values_are_null(run, monkeypatch):
+    infinite = METRICS["mel_l1"]._replace(measure=lambda *_: {"mel_l1": math.inf, "mel_l1_full": 1.0}, mode="infinite")
+    monkeypatch.setitem(METRICS, "mel_l1", infinite)
+    assert set(run("mel_l1").data["values"]["mel_l1"]["good"].values()) == {None}
+
+
+def test_a_file_that_disappears_during_the_evaluation_is_reported(run, folders, monkeypatch):
+    listed = run_module._pairs
+
+    def pairs(*arguments):
+        (folders / "good" / "d_generated.wav").unlink()
+        return listed(*arguments)
+
+    monkeypatch.setattr(run_module, "_pairs", pairs)
+    results = run("mel_l1", "lsd")
+    (problem,) = results.problems
+    assert problem.endswith("good/d_generated.wav: cannot be decoded: no such file")
+    assert results.data["systems"]["good"]["summary"]["lsd"]["count"] == 2
+
+
+def test_problems_are_one_line_whatever_the_files_are_called(run, write, speech):
+    write("good", "new\nline.wav", speech)
+    (problem,) = run("mel_l1").problems
+    assert problem.endswith("good/new line.wav: has no reference")
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF"])
+def test_damaged_audio_in_the_cache_is_made_again(run, folders, content):
+    first = run("mel_l1", anchors=True)
+    for path in (folders / "cache" / "audio").rglob("*.wav"):
+        path.write_bytes(content)
+    assert run("mel_l1", anchors=True).data == first.data
+
+
+def test_a_cache_among_the_evaluated_audio_is_a_usage_error(folders):
+    with pytest.raises(UsageError, match=r"reference/out/cache: inside .*reference, whose audio is evaluated"):
+        evaluate(folders / "reference", {}, ["lsd"], cache=folders / "reference" / "out" / "cache")
+    with pytest.raises(UsageError, match=r"good/cache: inside .*good, whose audio is evaluated"):
+        evaluate(folders / "reference", {"good": folders / "good"}, ["lsd"], cache=folders / "good" / "cache")
+
+
 def test_a_missing_package_leaves_its_metric_out_with_one_notice(run, monkeypatch, caplog):
     for name in ("stoi", "dnsmos"):
         monkeypatch.setitem(METRICS, name, METRICS[name]._replace(modules=("no_such_module",)))
@@ -236,6 +336,8 @@ def test_a_missing_package_leaves_its_metric_out_with_one_notice(run, monkeypatc
         (["lsd"], {"baseline": "god"}, "baseline god: no such system .*; did you mean 'good'"),
         (["lsd"], {"systems": ["pcm16"], "anchors": True}, "pcm16: the name of an anchor"),
         (["lsd"], {"systems": []}, "no system to evaluate"),
+        (["lsd"], {"systems": ["a\nb"]}, r"'a\\nb': not a name of a system"),
+        (["lsd"], {"systems": [" "]}, "' ': not a name of a system"),
     ],
 )
 def test_wrong_arguments_are_usage_errors(run, metrics, options, message):
@@ -250,8 +352,8 @@ def test_processes_give_the_results_of_one(run, folders):
     assert run("mel_l1", "lsd", jobs=2).data == alone.data
 
 
-def command(folders, *flags):
-    systems = ["--system", f"good={folders}/good", "--system", f"bad={folders}/bad"]
+def command(folders, *flags, systems=("good", "bad")):
+    systems = [word for name in systems for word in ("--system", f"{name}={folders}/{name}")]
     common = ["--reference", f"{folders}/reference", "--output", f"{folders}/out", "--no_anchors", "--jobs", "1"]
     return main(["evaluate", *common, *systems, "--metrics", "mel_l1", *flags])
 
@@ -280,6 +382,18 @@ def test_the_command_exits_with_3_if_a_file_cannot_be_evaluated(folders, capsys)
 def test_the_command_exits_with_the_code_of_the_error(folders, capsys, flags, code):
     assert command(folders, *flags) == code
     assert capsys.readouterr().err.startswith("error: ") or code == 4
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [("good", "good"), ("good/", "good"), ("sigma=0.1", "sigma=0.1"), ("v1.5", "v1.5"), ("v1.5/..", "named"), ("x=v1.5", "x")],
+)
+def test_a_system_is_named_after_its_folder(folders, monkeypatch, source, name):
+    for folder in ("named/good", "named/sigma=0.1", "named/v1.5"):
+        shutil.copytree(folders / "good", folders / folder)
+    monkeypatch.chdir(folders / "named")
+    assert command(folders, "--system", f"y={folders}/good", "--system", source, systems=()) in (0, 3)
+    assert list(Results.load(folders / "out").data["systems"]) == ["y", name]
 
 
 def test_a_checkpoint_resynthesizes_the_references_once(folders, tiny_config, monkeypatch):

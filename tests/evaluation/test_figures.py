@@ -42,6 +42,14 @@ def test_bars_are_means_and_their_whiskers_the_intervals(results):
     assert (axes.get_ylabel(), axes.get_title()) == ("PESQ", "mean, higher is better")
 
 
+def test_a_system_may_be_called_reference(write, speech, tmp_path):
+    write("recordings", "a.wav", speech)
+    write("reference", "a.wav", speech[:-100])
+    sources = {"reference": tmp_path / "reference"}
+    results = evaluate(tmp_path / "recordings", sources, ["mr_stft"], anchors=False, cache=tmp_path / "cache")
+    assert len(clip(results, "a").axes) == 2 * 3
+
+
 def test_medians_have_no_interval(results):
     results.data["metrics"]["pesq"]["statistic"] = "median"
     (axes,) = means(results, "pesq").axes

@@ -47,6 +47,21 @@ def test_no_process_remains_after_an_error():
     assert multiprocessing.active_children() == []
 
 
+def wait(x):
+    print("waiting", flush=True)
+    time.sleep(100)
+
+
+def test_no_process_remains_after_the_program_is_killed():
+    program = "import test_progress as t; list(t.run(t.wait, [1, 2], 2, 'waiting'))"
+    search = {"PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    parent = subprocess.Popen([sys.executable, "-c", program], env=os.environ | search, text=True, **pipes)
+    assert [parent.stdout.readline() for _ in range(2)] == ["waiting\n"] * 2
+    parent.kill()
+    parent.communicate(timeout=30)  # returns when the last process has closed the pipe
+
+
 def test_the_bar_is_shown_on_terminals_only(capsys, monkeypatch):
     assert list(progress([1, 2], 2, "metrics")) == [1, 2]
     assert capsys.readouterr().err == ""
@@ -67,7 +82,8 @@ def test_a_program_stopped_by_ctrl_c_resumes_with_the_same_results(write, speech
     entries = tmp_path / "out" / "cache" / "values"
 
     def start():
-        program = "from hifigan_jax.cli import main; raise SystemExit(main())"
+        program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # a shell may have turned it off
+        program += "; from hifigan_jax.cli import main; raise SystemExit(main())"
         systems = [word for name in ("x", "y", "z") for word in ("--system", f"{name}={name}")]
         command = [sys.executable, "-c", program, "evaluate", "--reference", "reference", *systems, "--no_anchors"]
         command += ["--metrics", "mr_stft", "mel_l1", "--jobs", "2", "--output", "out"]

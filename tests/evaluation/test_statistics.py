@@ -53,6 +53,14 @@ def test_equal_values_have_an_interval_of_length_zero():
     assert (found.low, found.high) == (found.mean, found.mean)
 
 
+@pytest.mark.parametrize("size", [92, 117])  # in which the mean of equal values is not exactly their value
+def test_resamples_of_equal_values_do_not_widen_the_interval(size):
+    values = np.full(size, 0.3368976266911904)
+    values[:2] = 0.6893444454848344
+    low, high = interval(values)
+    assert 0 <= low < values.mean() < high <= 1
+
+
 def test_the_interval_of_a_normal_sample_is_close_to_students_t():
     values = np.random.default_rng(1).normal(size=400)
     low, high = interval(values)

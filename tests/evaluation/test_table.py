@@ -24,6 +24,7 @@ def described(label, direction, statistic="mean", packages=None):
         "packages": packages or {"pesq": "0.0.4"},
         "mode": "wideband",
         "rate": 16000,
+        "cannot_separate": "anything",
     }
 
 
@@ -33,15 +34,19 @@ def system(kind, **means):
         value: {"mean": mean, "low": mean - 0.1, "high": mean + 0.1, "median": mean + 1, "count": 2}
         for value, mean in means.items()
     }
-    return {"kind": kind, "source": "x", "sha256": "abc", "count": 2, "files": FILES, "summary": summary, "difference": {}}
+    facts = {"kind": kind, "source": "x", "sha256": "abc", "folder": "x", "count": 2, "files": FILES}
+    return {**facts, "summary": summary, "difference": {}}
 
 
 @pytest.fixture
 def data():
     return {
         "schema": 1,
-        "reference": {"count": 2, "seconds": 5.0, "files": FILES},
-        "bootstrap": {"level": 0.95},
+        "reference": {"folder": "recordings", "rate": 22050, "count": 2, "seconds": 5.0, "files": FILES},
+        "treatment": {},
+        "mel": {},
+        "bootstrap": {"method": "bootstrap-t", "level": 0.95, "resamples": 10, "seed": 0},
+        "baseline": None,
         "metrics": {
             "pesq": described("PESQ", "higher"),
             "f0_rmse": described("F0 RMSE (cents)", "lower", "median", {"torchcrepe": "0.0.24"}),
@@ -71,10 +76,10 @@ def test_markdown_sets_groups_apart_and_the_best_system_in_bold(data):
     assert markdown(made(data, facts=FACTS, cited=CITED)) == (
         "| system | PESQ ↑ | F0 RMSE (cents) ↓ | parameters (M) ↓ |\n"
         "| --- | ---: | ---: | ---: |\n"
-        "| *recordings* |  |  |  |\n"
+        "| *anchors* |  |  |  |\n"
         "| ground_truth | 4.600 | 0.0 | - |\n"
+        "| griffin_lim | 3.000 | 151.0 | - |\n"
         "| *systems* |  |  |  |\n"
-        "| griffin_lim | 3.000 | **151.0** | - |\n"
         "| v1_a | 3.250 | 201.0 | 13.93 |\n"
         "| mine | **3.500** | - | - |\n"
         "| *cited* |  |  |  |\n"
@@ -97,8 +102,8 @@ def test_latex_is_escaped_and_has_rules_between_groups(data):
         "    system & PESQ $\\uparrow$ & F0 RMSE (cents) $\\downarrow$ \\\\\n"
         "    \\midrule\n"
         "    ground\\_truth & 4.600 [4.500, 4.700] & 0.0 \\\\\n"
+        "    griffin\\_lim & 3.000 [2.900, 3.100] & 151.0 \\\\\n"
         "    \\midrule\n"
-        "    griffin\\_lim & 3.000 [2.900, 3.100] & \\textbf{151.0} \\\\\n"
         "    v1\\_a & 3.250 [3.150, 3.350] & 201.0 \\\\\n"
         "    mine & \\textbf{3.500} [3.400, 3.600] & -- \\\\\n"
         "    \\midrule\n"
@@ -131,7 +136,12 @@ def test_a_single_group_has_no_title_and_a_single_system_no_bold(data):
 
 @pytest.mark.parametrize(
     ("name", "shown"),
-    [("a\\b", r"a\textbackslash{}b"), ("[x]^~", r"{[}x]\textasciicircum{}\textasciitilde{}"), ("{50 %}", r"\{50 \%\}")],
+    [
+        ("a\\b", r"a\textbackslash{}b"),
+        ("[x]^~", r"{[}x]\textasciicircum{}\textasciitilde{}"),
+        ("{50 %}", r"\{50 \%\}"),
+        ('<"|">', r"\textless{}''\textbar{}''\textgreater{}"),
+    ],
 )
 def test_latex_has_no_character_with_a_meaning(name, shown):
     table = Table((Column("c", "C", "higher"),), (Row(name, "system", {"c": Cell(1.0)}),), "")
@@ -190,6 +200,11 @@ def test_results_that_cannot_be_compared_are_refused(data, path, value, message)
         combine([Results(data), Results(other)])
 
 
+def test_a_value_that_fewer_files_have_is_noted(data):
+    data["systems"]["mine"]["summary"]["pesq"]["count"] = 1
+    assert ". PESQ of mine: 1 of 2 recordings." in made(data).caption
+
+
 def test_an_unknown_column_gets_a_hint(data):
     with pytest.raises(UsageError, match=r"parametres: no such column \(pesq, .*\); did you mean 'parameters'"):
         columns_of(combine([Results(data)]), ["parametres"])
@@ -209,6 +224,9 @@ def test_a_system_with_fewer_files_is_noted(data):
         ([{"name": "x", "source": " ", "values": {}}], "entry 1: source: expected text, not ' '"),
         ([{"name": "x", "source": "y", "values": {"pesk": 3}}], "entry 1: pesk: no such column .*did you mean 'pesq'"),
         ([{"name": "x", "source": "y", "values": {"pesq": "3"}}], "entry 1: pesq: expected a number, not '3'"),
+        ([{"name": "x", "source": "y", "values": {"pesq": float("nan")}}], "entry 1: pesq: expected a number, not nan"),
+        ([{"name": "x", "source": "y", "values": {"pesq": 10**400}}], "entry 1: pesq: expected a number, not 1000"),
+        ("[" * 100_000, "cannot be read"),
         ([{"name": "x", "source": "y", "values": []}], "entry 1: values: expected an object"),
     ],
 )
@@ -220,7 +238,8 @@ def test_a_bad_list_of_cited_rows_gets_one_line(content, message, tmp_path):
 
 
 def run(tmp_path, data, *flags):
-    Results(data | {"values": {}}).save(tmp_path / "results")
+    values = {value: {name: {} for name in data["systems"]} for value in data["metrics"]}
+    Results(data | {"values": values}).save(tmp_path / "results")
     return main(["table", str(tmp_path / "results"), *flags])
 
 

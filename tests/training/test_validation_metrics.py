@@ -54,6 +54,12 @@ def test_utterances_that_a_metric_cannot_measure_are_left_out_with_one_warning(r
     assert [record.getMessage() for record in caplog.records] == ["validation: ratio: silent"] * 2
 
 
+def test_infinite_values_are_left_out(ratio, monkeypatch):
+    infinite = METRICS["ratio"]._replace(measure=lambda *_: {"ratio": math.inf, "square": 1.0})
+    monkeypatch.setitem(METRICS, "ratio", infinite)
+    assert measured(["ratio"], 1) == {"square": 1.0}
+
+
 def test_a_package_that_fails_does_not_end_the_run(ratio, monkeypatch, caplog):
     def fail(*_):
         raise ZeroDivisionError("by\nzero")

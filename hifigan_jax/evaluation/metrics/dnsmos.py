@@ -1,10 +1,10 @@
-"""DNSMOS P.835 overall and DNSMOS P.808: predicted MOS of noisy speech, without a reference (Reddy et al. 2021, 2022)."""
+"""DNSMOS: MOS predicted without a reference, trained on noise suppression (Reddy et al. 2021: P.808; 2022: P.835, overall)."""
 
 from hifigan_jax.evaluation.metric import Audio, Metric, Value
 
 
 def measure(reference: Audio, synthesized: Audio, rate: int) -> dict[str, float]:
-    """Both scores of `synthesized`, averaged over windows of 9 s; shorter audio is repeated."""
+    """Both scores of `synthesized`, averaged over windows of 9 s; shorter audio is repeated to 9 s."""
     from speechmos import dnsmos
 
     scores = dnsmos.run(synthesized, rate)

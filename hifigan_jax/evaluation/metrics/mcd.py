@@ -1,4 +1,4 @@
-"""Mel-cepstral distortion in dB (Kubichek 1993) of 13 mel-cepstra of WORLD's spectral envelope.
+"""Mel-cepstral distortion in dB (Kubichek 1993) of 13 mel-cepstral coefficients of WORLD's spectral envelope.
 
 This is the widespread definition of the package pymcd: WORLD's power envelope is passed on where SPTK expects amplitudes. Values
 are therefore about twice those that an amplitude envelope gives, and must not be compared with such.
@@ -17,14 +17,14 @@ _FLOOR = 1e-8  # of the periodogram
 
 
 def measure(reference: Audio, synthesized: Audio, rate: int) -> dict[str, float]:
-    """10 sqrt(2) / ln 10 times the mean distance of mel-cepstra 1 to 13, frame by frame."""
+    """10 sqrt(2) / ln 10 times the mean distance of coefficients 1 to 13, frame by frame."""
     cepstra = [mel_cepstrum(envelope(audio.astype(np.float64), rate, FFT_SIZE)) for audio in (reference, synthesized)]
     distance = np.sqrt(((cepstra[0] - cepstra[1])[:, 1:] ** 2).sum(axis=1))
     return {"mcd": float(10 * np.sqrt(2) / np.log(10) * distance.mean())}
 
 
 def mel_cepstrum(spectrum: Float[np.ndarray, "F B"], order: int = ORDER, alpha: float = ALPHA) -> Float[np.ndarray, "F M"]:
-    """Mel-cepstra 0 to `order` of amplitude spectra: SPTK's mcep without iterations."""
+    """Mel-cepstral coefficients 0 to `order` of amplitude spectra: SPTK's mcep without iterations."""
     cepstrum = np.fft.irfft(np.log(spectrum**2 + _FLOOR))[:, : spectrum.shape[1]]
     cepstrum[:, [0, -1]] /= 2
     return cepstrum @ frequency_transform(spectrum.shape[1], order, alpha).T
@@ -47,8 +47,8 @@ def frequency_transform(size: int, order: int, alpha: float) -> Float[np.ndarray
 METRIC = Metric(
     measure,
     {"mcd": Value("MCD (dB)", "lower")},
-    mode="WORLD envelope (DIO, StoneMask, CheapTrick, FFT 512, 5 ms), mel-cepstra 1 to 13, alpha 0.65, no DTW;"
-    " power envelope in place of amplitudes, as in pymcd",
+    mode="WORLD envelope (DIO, StoneMask, CheapTrick, FFT 512, 5 ms; F0 below 3/509 of the rate, 130 Hz at 22,050 Hz, counts as"
+    " unvoiced), mel-cepstral coefficients 1 to 13, alpha 0.65, no DTW; power envelope in place of amplitudes, as in pymcd",
     source="Kubichek 1993; Morise 2015; SPTK mcep",
     cannot_separate="Griffin-Lim from GAN vocoders; blind to phase and fine structure",
 )

@@ -16,6 +16,6 @@ METRIC = Metric(
     measure,
     {"mel_l1": Value("mel L1", "lower"), "mel_l1_full": Value("mel L1, full band", "lower")},
     mode="HiFi-GAN's mel: 80 Slaney filters from 0 to 8 kHz (full band: to half the rate), FFT 1024, hop 256",
-    source="Kong et al. 2020, equation 7",
+    source="Kong et al. 2020, equation 3",
     cannot_separate="Griffin-Lim from GAN vocoders (input band; it minimizes this distance); blind to phase",
 )

@@ -65,7 +65,7 @@ METRIC = Metric(
     {
         "f0_rmse": Value("F0 RMSE (cents)", "lower", statistic="median"),
         "vuv_f1": Value("V/UV F1", "higher", 0.0, 1.0),
-        "periodicity": Value("periodicity", "lower", 0.0, 1.0),
+        "periodicity": Value("periodicity RMSE", "lower", 0.0, 1.0),
     },
     mode="CREPE tiny, 10 ms hop, 50 to 550 Hz, weighted argmax, periodicity median-filtered over 3 frames; silent below -60 dB",
     source="Morrison et al. 2022 (CARGAN)",

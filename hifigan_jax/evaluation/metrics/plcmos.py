@@ -1,11 +1,11 @@
-"""PLCMOS v2: predicted MOS of concealed packet loss, without a reference (Diener et al. 2023)."""
+"""PLCMOS v2: MOS predicted without a reference, trained on concealment of packet losses (Diener et al. 2023)."""
 
 from hifigan_jax.evaluation.metric import Audio, Metric, Value
 from hifigan_jax.evaluation.seeds import numpy_seeded
 
 
 def measure(reference: Audio, synthesized: Audio, rate: int) -> dict[str, float]:
-    """The score of `synthesized`, averaged over 15 random raters."""
+    """The score of `synthesized`, averaged over 15 rater embeddings, drawn with a fixed seed."""
     from speechmos import plcmos
 
     with numpy_seeded():

@@ -4,12 +4,16 @@ import functools
 
 import numpy as np
 
+from hifigan_jax.errors import DataError
 from hifigan_jax.evaluation.metric import Audio, Metric, Value
 
 
 def measure(reference: Audio, synthesized: Audio, rate: int) -> dict[str, float]:
-    """The score at 16 kHz."""
-    result = _api().measure_from_arrays(reference.astype(np.float64), synthesized.astype(np.float64), rate)
+    """The score at 16 kHz. Raises DataError for audio without a segment to compare."""
+    try:
+        result = _api().measure_from_arrays(reference.astype(np.float64), synthesized.astype(np.float64), rate)
+    except IndexError:
+        raise DataError("ViSQOL: too short, or too quiet") from None
     return {"visqol": float(result.moslqo)}
 
 

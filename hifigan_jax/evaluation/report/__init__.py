@@ -2,7 +2,6 @@
 
     clips, pictures                     audio as FLAC or Opus, and pictures as PNG
     page, page.html, report.css, .js    the page; it needs no network
-    structure                           a check of results.json
 
 The script is plain JavaScript of current browsers, without libraries.
 """
@@ -16,7 +15,6 @@ from hifigan_jax.errors import DataError
 from hifigan_jax.evaluation.progress import progress
 from hifigan_jax.evaluation.report.clips import Clip, Codec, Source, choose, load, sources
 from hifigan_jax.evaluation.report.page import render
-from hifigan_jax.evaluation.report.structure import check
 from hifigan_jax.evaluation.results import Results
 
 logger = logging.getLogger(__name__)
@@ -43,9 +41,8 @@ def report(
 
     `clips` references are included with the audio of `systems`, all but the anchors that sound like the reference if None. The
     codec "auto" is FLAC, or Opus where FLAC would make the page larger than 20 MB. Relative folders in the results are below
-    `root`. Raises UsageError for an unknown system, DataError for damaged results, a missing folder, or if no clip can be read.
+    `root`. Raises UsageError for an unknown system, DataError for a missing folder, or if no clip can be read.
     """
-    check(results.data)
     listed = sources(results.data, systems, Path(root))
     keys = choose(listed, clips)
     found, codec = _within_limit(keys, listed) if codec == "auto" else (_load_all(keys, listed, codec), codec)

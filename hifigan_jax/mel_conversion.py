@@ -1,0 +1,193 @@
+"""Conversion of mels from one convention to another, where it is exact: logarithm, floor, normalization and framing."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pydantic
+from jaxtyping import Float
+
+from hifigan_jax.config.sections import Mel
+from hifigan_jax.conventions import CONVENTIONS, Convention
+from hifigan_jax.errors import UsageError, did_you_mean
+from hifigan_jax.filterbank import compress, silence
+
+# Fields that a mel cannot be converted between, and what they are called in messages.
+_FIXED = {
+    "sampling_rate": "sampling_rate",
+    "n_fft": "n_fft",
+    "win_size": "win_size",
+    "hop_size": "hop_size",
+    "num_mels": "num_mels",
+    "fmin": "fmin",
+    "fmax": "fmax",
+    "scale": "mel_scale",
+    "norm": "mel_norm",
+    "power": "mel_power",
+}
+# Mel magnitude below which floors are equivalent: that of the rounding noise of 16-bit audio is about 8e-6.
+_INAUDIBLE = 2e-6
+_RESOLUTION = 2.0**-23  # of float32
+
+
+class Conversion(NamedTuple):
+    """From mels of `source` to those of `target`, between which `obstacles` finds none."""
+
+    source: Convention
+    target: Convention
+
+    @property
+    def shift(self) -> int:
+        """How many samples later in the audio the frames of `target` are than those of `source`."""
+        return self.target.center - self.source.center
+
+    def values(self, mel: Float[np.ndarray, "F M"]) -> Float[np.ndarray, "F M"]:
+        """The values, float32, that `target` has for the frames of a mel of `source`."""
+        if _values_of(self.source) == _values_of(self.target):
+            return mel
+        return compress(expand(mel, self.source), self.target).astype(np.float32)
+
+    def for_synthesis(self, mel: Float[np.ndarray, "F M"]) -> Float[np.ndarray, "F_target M"]:
+        """The mel to synthesize, in whose audio `kept` are the samples of the recording.
+
+        If frames of `target` are earlier, a copy of frame 0 is prepended: by reflection, it is the frame before frame 0.
+        """
+        converted = self.values(mel)
+        return np.concatenate([converted[:1], converted]) if self.shift < 0 else converted
+
+    def kept(self, frames: int) -> slice:
+        """The samples of the audio of `for_synthesis` that belong to the recording, from its first sample on."""
+        hop, start = self.target.hop_size, self.shift % self.target.hop_size
+        available = (frames + (self.shift < 0)) * hop
+        wanted = max(self.source.samples(frames), hop // 2) if self.shift else frames * hop
+        return slice(start, min(start + wanted, available))
+
+    def first(self) -> tuple[int, int]:
+        """The first frame that lies inside the recording, and the sample at which its audio starts."""
+        frame = max(-(-self.shift // self.target.hop_size), 0)
+        return frame, frame * self.target.hop_size - self.shift
+
+
+def _values_of(c: Convention) -> tuple:
+    return c.log_base, c.floor, c.floor_mode, c.mean, c.std, c.clip
+
+
+def expand(mel: Float[np.ndarray, "F M"], c: Convention) -> Float[np.ndarray, "F M"]:
+    """The mel magnitudes, float64, whose values in the convention are `mel`."""
+    logarithm = mel.astype(np.float64) * np.asarray(c.std) + np.asarray(c.mean)
+    magnitude = np.exp(logarithm if c.log_base == "e" else logarithm * np.log(10))
+    return magnitude if c.floor_mode == "clamp" else np.maximum(magnitude - c.floor, 0)
+
+
+def obstacles(source: Convention, target: Convention) -> list[str]:
+    """Why mels of `source` cannot be converted to `target`, one text per reason; empty if they can."""
+    differences = [
+        f"{key} is {found}, expected {expected}"
+        for field, key in _FIXED.items()
+        if (found := _resolved(source, field)) != (expected := _resolved(target, field))
+    ]
+    if source.clip is not None and source.clip != target.clip:
+        differences.append("its loudest values are clipped")
+    if not differences and _lowest(source) > max(1.01 * _lowest(target), _INAUDIBLE):
+        differences.append(f"its floor {_lowest(source):.2g} hides values down to {_lowest(target):.2g}")
+    return differences
+
+
+def _resolved(c: Convention, field: str) -> float | int | str:
+    return c.sampling_rate / 2 if field == "fmax" and c.fmax is None else getattr(c, field)
+
+
+def _lowest(c: Convention) -> float:
+    """The mel magnitude below which values are lost."""
+    if c.floor_mode == "add":
+        return 10 * c.floor * _RESOLUTION
+    return float(expand(silence(c)[None], c).max())
+
+
+def conversion(target: Mel, convention: str | Path | Mel | None = None, statistics: str | Path | None = None) -> Conversion:
+    """The conversion to `target` from a convention, whose mels are normalized with the statistics in a file if one is given.
+
+    `convention` is a name, a mel section, or the path of a JSON file with the keys of one; None is that of `target`. Raises
+    UsageError if it is unknown or if its mels cannot be converted.
+    """
+    source = _convention(target, convention)
+    if statistics is not None:
+        mean, std = read_statistics(statistics, source.num_mels)
+        source = source._replace(mean=mean, std=std, clip=None)
+    if found := obstacles(source, target.convention):
+        reason = found[0] + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
+        usable = ", ".join(name for name, row in CONVENTIONS.items() if not obstacles(row, target.convention))
+        advice = f", or mels of one of {usable}" if usable else ""
+        name = _name(convention)
+        advice = f"use a vocoder trained on {name} mels{advice}"
+        raise UsageError(f"{name} mels cannot be converted to the vocoder's: {reason}: {advice}")
+    return Conversion(source, target.convention)
+
+
+def _name(convention: str | Path | Mel | None) -> str:
+    return convention.mel_convention if isinstance(convention, Mel) else str(convention)
+
+
+def _convention(target: Mel, convention: str | Path | Mel | None) -> Convention:
+    if convention is None or convention == target.mel_convention:
+        return target.convention
+    if isinstance(convention, Mel):
+        return convention.convention
+    if convention in CONVENTIONS:
+        return CONVENTIONS[str(convention)]
+    if Path(convention).is_file():
+        return _section_in(Path(convention)).convention
+    known = ", ".join(CONVENTIONS)
+    raise UsageError(f"{convention}: unknown mel convention{did_you_mean(str(convention), CONVENTIONS)} (known: {known})")
+
+
+def _section_in(path: Path) -> Mel:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Mel.model_validate({key: value for key, value in content.items() if key in Mel.model_fields})
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise UsageError(f"{path}: not a JSON object with the keys of a mel: {error}") from None
+
+
+def read_statistics(path: str | Path, num_mels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each bin, from a .npy, .npz or .h5 file.
+
+    A .npy array contains both, (2, M) or (2,). An .npz or .h5 file contains `mean` and one of `std`, `scale`, `stddev`; an .npz
+    file may contain ESPnet's `count`, `sum` and `sum_square` instead. Raises UsageError.
+    """
+    try:
+        mean, std = _two_rows(_arrays(Path(path)))
+        mean, std = (np.broadcast_to(np.asarray(row, np.float64).reshape(-1), num_mels) for row in (mean, std))
+    except ImportError:
+        raise UsageError(f"{path}: needs h5py: pip install h5py, or save the statistics with numpy") from None
+    except Exception as error:  # a damaged file can raise anything
+        raise UsageError(
+            f"{path}: not mean and standard deviation of {num_mels} bins ({error}): save numpy.stack([mean, std]) as .npy"
+        ) from None
+    if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
+        raise UsageError(f"{path}: means must be finite and standard deviations positive")
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    if path.suffix in {".h5", ".hdf5"}:
+        import h5py
+
+        with h5py.File(path) as file:
+            return {name: file[name][()] for name in file}
+    content = np.load(path, allow_pickle=False)
+    if isinstance(content, np.ndarray):
+        return dict(zip(("mean", "std"), map(np.asarray, content), strict=True))
+    with content:
+        return {name: content[name] for name in content.files}
+
+
+def _two_rows(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    if "sum_square" in arrays:
+        mean = arrays["sum"] / arrays["count"]
+        return mean, np.sqrt(arrays["sum_square"] / arrays["count"] - mean**2)
+    return arrays["mean"], next(arrays[name] for name in ("std", "scale", "stddev") if name in arrays)

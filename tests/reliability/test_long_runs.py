@@ -1,0 +1,19 @@
+"""The programs of benchmarks/reliability with small counts: what they promise holds."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+FOLDER = pathlib.Path(__file__).parents[2] / "benchmarks" / "reliability"
+HELPERS = {"common", "run", "reference"}
+SHORT = {"kills", "order"}  # no other test covers these
+PROGRAMS = sorted({path.stem for path in FOLDER.glob("*.py")} - HELPERS)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in SHORT else [pytest.mark.slow]) for name in PROGRAMS])
+def test_every_bar_of_a_program_holds(name):
+    command = [sys.executable, FOLDER / "run.py", "--quick", "--only", f"{name}.py"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-3000:]

@@ -1,0 +1,93 @@
+"""Mels of speech in the right and in the wrong convention. benchmarks/mel_conventions.py does the same with many recordings."""
+
+import functools
+import pathlib
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from hifigan_jax.config import Mel
+from hifigan_jax.conventions import CONVENTIONS
+from hifigan_jax.errors import DataError
+from hifigan_jax.filterbank import compress, filterbank, hann, silence
+from hifigan_jax.mel_guard import bounds, check, likely
+
+SAMPLES = pathlib.Path(__file__).parent.parent / "samples"
+# One row of each kind of values, for 80 bins.
+KINDS = ["hifigan", "comospeech-zero", "matcha-tts", "nemo-log1p", "parallelwavegan", "wavernn"]
+
+
+@functools.cache
+def speech(rate):
+    audio, recorded = soundfile.read(SAMPLES / "librivox_sonnet1_01.flac", dtype="float32")
+    return soxr.resample(audio, recorded, rate)[: 4 * rate]
+
+
+@functools.cache
+def mel_of(name):
+    c = Mel(mel_convention=name).convention
+    padded = np.pad(speech(c.sampling_rate), c.edge, mode="reflect")
+    frames = np.lib.stride_tricks.sliding_window_view(padded, c.n_fft)[:: c.hop_size]
+    power = np.abs(np.fft.rfft(frames * hann(c))) ** 2
+    return compress(np.sqrt(np.maximum(power, c.energy_floor) + c.epsilon) @ filterbank(c).T, c).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", CONVENTIONS)
+def test_a_mel_of_the_right_convention_passes(name):
+    check(mel_of(name), CONVENTIONS[name])
+    assert name in likely(mel_of(name), CONVENTIONS)
+
+
+@pytest.mark.parametrize("expected", KINDS)
+@pytest.mark.parametrize("name", KINDS)
+def test_a_mel_of_another_kind_is_refused_with_its_name(name, expected):
+    if name == expected:
+        return
+    with pytest.raises(DataError) as caught:
+        check(mel_of(name), CONVENTIONS[expected])
+    assert f"it looks like {name}" in str(caught.value) or f", {name}" in str(caught.value)
+    assert "--force" in str(caught.value)
+
+
+def test_level_does_not_matter():
+    for gain in (0.03, 0.3):
+        check(np.maximum(mel_of("hifigan") + np.log(gain), silence(CONVENTIONS["hifigan"])), CONVENTIONS["hifigan"])
+
+
+@pytest.mark.parametrize("content", ["silence", "noise", "tone", "half_silent", "random"])
+def test_what_is_not_speech_passes(content, rng):
+    c = CONVENTIONS["hifigan"]
+    mel = {
+        "silence": np.tile(silence(c), (100, 1)),
+        "noise": np.log(rng.rayleigh(0.3, (100, 80))),
+        "tone": np.log(1e-4 + np.eye(80)[np.full(100, 30)]),
+        "half_silent": np.concatenate([np.tile(silence(c), (200, 1)), mel_of("hifigan")[:150]]),
+        "random": rng.normal(-5, 2, (100, 80)),
+    }[content]
+    check(mel.astype(np.float32), c)
+
+
+def test_short_mels_are_checked_for_their_range_only():
+    check(mel_of("parallelwavegan")[:31], CONVENTIONS["hifigan"])
+    with pytest.raises(DataError, match="values from .* are outside the convention's range, -11.51 to 2.62: "):
+        check(np.full((3, 80), -40, np.float32), CONVENTIONS["hifigan"])
+
+
+def test_a_few_outliers_pass():
+    mel = mel_of("hifigan").copy()
+    mel[5, :10] = 9
+    check(mel, CONVENTIONS["hifigan"])
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_full_scale_audio_is_within_the_bounds(name, rng):
+    c = CONVENTIONS[name]
+    time = np.arange(c.n_fft)
+    tones = [np.sign(np.sin(2 * np.pi * f * time)) for f in (0.0123, 0.1, 0.31)]
+    signals = [*tones, np.sign(rng.normal(size=c.n_fft)), np.ones(c.n_fft)]
+    mel = compress(np.abs(np.fft.rfft(np.array(signals) * hann(c))) @ filterbank(c).T, c)
+    lowest, highest = bounds(c)
+    assert lowest <= mel.min()
+    assert mel.max() <= highest
