@@ -15,6 +15,7 @@ import platform
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,27 +55,27 @@ def torch(options: argparse.Namespace, config: Config):
     return lambda: run_torch(generator, mel)
 
 
-def onnxruntime(options: argparse.Namespace, config: Config):
-    """Return the work of ONNX Runtime on the reference's own ONNX export."""
+def onnxruntime(options: argparse.Namespace, config: Config, exported=None):
+    """Return the work of ONNX Runtime on an ONNX file: the reference's own export, or `exported`."""
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = options.threads
-    with exported(config) as path:
+    with (exported or reference_export)(config) as path:
         session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
     mel = random_mel(config, options)
     return lambda: session.run(None, {"mel": mel})
 
 
-def openvino(options: argparse.Namespace, config: Config):
-    """Return the work of OpenVINO on the reference's own ONNX export, in the precision of --compute_dtype."""
+def openvino(options: argparse.Namespace, config: Config, exported=None):
+    """Return the work of OpenVINO on an ONNX file, as in `onnxruntime`, in the precision of --compute_dtype."""
     import openvino
 
     core = openvino.Core()
     hints = {"float32": openvino.Type.f32, "bfloat16": openvino.Type.bf16}
     settings = {"INFERENCE_NUM_THREADS": options.threads, "INFERENCE_PRECISION_HINT": hints[options.compute_dtype]}
     mel = random_mel(config, options)
-    with exported(config) as path:
+    with (exported or reference_export)(config) as path:
         model = core.read_model(path)
         model.reshape(list(mel.shape))  # OpenVINO is fastest with a fixed shape
         compiled = core.compile_model(model, "CPU", settings | {"PERFORMANCE_HINT": "LATENCY"})
@@ -100,7 +101,7 @@ def run_torch(generator, mel: np.ndarray) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def exported(config: Config):
+def reference_export(config: Config):
     """Yield the path of the reference's generator as ONNX, with a dynamic length."""
     import torch
 
@@ -113,6 +114,19 @@ def exported(config: Config):
         yield path
 
 
+@contextlib.contextmanager
+def own_export(config: Config):
+    """Yield the path of our ONNX file of the same generator, with the same weights."""
+    from hifigan_jax.export.onnx import export_onnx
+    from hifigan_jax.generator_file import Generator
+
+    weights = {name: tensor.numpy() for name, tensor in reference_generator(config).state_dict().items()}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "generator.onnx"
+        export_onnx(Generator(config, config.generator.params_of(weights, config.mel), __file__), path)
+        yield str(path)
+
+
 def random_mel(config: Config, options: argparse.Namespace) -> np.ndarray:
     """Return random mels (B, M, F), distributed about as log-mels are."""
     return np.random.default_rng(0).normal(-5, 2, (options.batch_size, config.mel.num_mels, options.frames)).astype(np.float32)
@@ -123,7 +137,9 @@ def noise(rows: int, samples: int) -> np.ndarray:
     return np.random.default_rng(0).normal(0, 0.1, (rows, samples)).astype(np.float32)
 
 
+OWN = "_own"  # the suffix of the systems that run our ONNX file
 SYSTEMS = {"hifigan_jax": hifigan_jax, "torch": torch, "onnxruntime": onnxruntime, "openvino": openvino}
+SYSTEMS |= {name + OWN: partial(SYSTEMS[name], exported=own_export) for name in ("onnxruntime", "openvino")}
 
 
 def main() -> None:
@@ -145,7 +161,7 @@ def main() -> None:
     work = SYSTEMS[options.name](options, config)
     work()
     work()
-    libraries = ("jax", "jaxlib") if options.name == "hifigan_jax" else (options.name,)
+    libraries = ("jax", "jaxlib") if options.name == "hifigan_jax" else (options.name.removesuffix(OWN),)
     versions = {library: importlib.metadata.version(library) for library in libraries} | {"Python": platform.python_version()}
     print(json.dumps({"versions": versions, "seconds_to_start": time.perf_counter() - start}), flush=True)
     for _ in sys.stdin:

@@ -51,6 +51,16 @@ def synthesis(result: Result) -> str:
     return table(["model", *map(name, systems), "x real time", "best other / ours"], rows)
 
 
+def export(result: Result) -> str:
+    """Milliseconds of our ONNX file and of the reference's in each runtime."""
+    seconds = {(row["config"], row["system"]): row["median"] for row in result["rows"]}
+    rows = []
+    for (config, runtime), reference in seconds.items():
+        if own := seconds.get((config, f"{runtime}_own")):
+            rows.append([f"{name(config)}, {name(runtime)}", *pair(own, reference)])
+    return table(["model and runtime", "`hifigan-jax export onnx`", "reference, torch.onnx.export", "reference / ours"], rows)
+
+
 def training(result: Result) -> str:
     """Seconds of a training step, and how many times as fast as torch we are."""
     rows = []
@@ -239,7 +249,7 @@ def mel_guard(result: Result) -> str:
 TABLES: dict[str, Callable[[Result], str]] = {
     function.__name__: function
     for function in (
-        *(synthesis, training, streaming, folder, start, precision, exactness, agreement, copy_synthesis),
+        *(synthesis, export, training, streaming, folder, start, precision, exactness, agreement, copy_synthesis),
         *(trajectory, families, learning, roofline, memory, quality, reliability, mel_conventions, mel_guard),
     )
 }

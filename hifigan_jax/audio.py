@@ -51,12 +51,23 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
         return np.concatenate([block.mix for block in blocks]), file.samplerate
 
 
-def read_segment(path: str | Path, start: int, length: int) -> np.ndarray:
-    """Samples [start, start + length) as float32, padded with zeros after the end of the file."""
+def read_segment(path: str | Path, start: int, length: int, samples: int | None = None) -> np.ndarray:
+    """Samples [start, start + length) as float32, padded with zeros after the end of the file.
+
+    Raises the errors of `read_audio`, and DataError if the file does not have `samples` samples (None: any number).
+    """
     with _opened(path) as file:
+        if samples is not None:
+            check_length(path, file.frames, samples)
         file.seek(min(start, file.frames))
         audio = _read(file, path, min(length, file.frames - file.tell())).mix
     return np.pad(audio, (0, length - audio.size))
+
+
+def check_length(path: str | Path, found: int, expected: int) -> None:
+    """Raises DataError if a file that had `expected` samples when it was inspected has another number now."""
+    if found != expected:
+        raise DataError(f"{path}: changed: {found} samples, {expected} when it was inspected: start again to use it")
 
 
 def inspect_audio(path: str | Path) -> AudioInfo:

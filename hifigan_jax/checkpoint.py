@@ -3,47 +3,48 @@
     <run>/checkpoints/00005000/config.json     the configuration of the weights
                                generator/      Orbax: the generator's parameters, all that inference reads
                                training/       Orbax: everything else that resuming needs
-                               manifest.json   shape and dtype of every array, SHA-256 of the files of both; written last
+                               manifest.json   SHA-256 of all the above and of itself (see manifest.py); written last
 
-A step gets its final name only when it is complete. Checksums are verified before Orbax opens a file: Orbax restores flipped bits
+A step gets its final name only when it is complete. Checksums are verified before a file is used: Orbax restores flipped bits
 silently, and after a failed restore its threads keep on logging errors.
 """
 
 import contextlib
-import hashlib
-import json
 import logging
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from hifigan_jax import faults
 from hifigan_jax.config import Config, load_config, model_differences, save_config
-from hifigan_jax.errors import CheckpointError, DiskError
+from hifigan_jax.errors import CheckpointError, DiskError, UsageError
+from hifigan_jax.manifest import FOLDER, HINT, Leaf, NewerFormatError, describe, is_step, read_manifest, verify, write_manifest
 from hifigan_jax.processes import worst
 from hifigan_jax.trees import first_difference
 
 logger = logging.getLogger(__name__)
 
-FOLDER = "checkpoints"
 GENERATOR, TRAINING = "generator", "training"
-FORMAT = 1
+CONFIG = "config.json"
 
 _RESERVE = 2**18  # bytes beside the arrays: Orbax's own files, the manifest, the configuration
 
+Used = TypeVar("Used")
 Leaves = Mapping[str, Any]  # path ("conv_pre/bias") -> array
 
 
 def save(run: Path, step: int, parts: Mapping[str, Leaves], config: Config, data: Mapping[str, Any], keep: int) -> Path:
     """Writes the checkpoint of `step` and returns its folder. Raises DiskError and leaves nothing if it cannot be written.
 
-    `parts` contains the leaves of "generator" and "training"; `data` describes the training data and is read when resuming.
-    Only the newest `keep` steps retain their "training" part.
+    `parts` contains the leaves of "generator" and "training". `data`, a mapping of JSON types, identifies the training data and
+    may have further keys, such as counts of the run; `read_manifest` returns it. Only the newest `keep` steps retain their
+    "training" part.
     """
     if jax.process_index() == 0:
         clear_leftovers(run)
@@ -70,11 +71,9 @@ def write(
         if jax.process_index() == 0:
             faults.kill("kill.before_manifest")
             faults.no_space("disk_full.manifest")
-            save_config(config, temporary / "config.json")
-            described = {name: {path: _describe(leaf) for path, leaf in leaves.items()} for name, leaves in parts.items()}
-            files = {name: checksum for part in parts for name, checksum in _checksums(temporary, part).items()}
-            manifest = {"format": FORMAT, "step": step, "data": data or {}, "leaves": described, "files": files}
-            (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+            save_config(config, temporary / CONFIG)
+            described = {name: {path: describe(leaf) for path, leaf in leaves.items()} for name, leaves in parts.items()}
+            write_manifest(temporary, step, described, data or {})
             faults.kill("kill.before_rename")
             _replace_folder(temporary, final)
             faults.kill("kill.after_rename")
@@ -130,86 +129,118 @@ def restore(folder: Path, name: str, target: Leaves | None = None) -> dict[str, 
     """The leaves of one part of a checkpoint, "generator" or "training".
 
     With `target`, a jax.ShapeDtypeStruct per leaf, the part must have exactly these arrays, which are placed by its shardings;
-    without it, the leaves are numpy arrays. Raises CheckpointError if anything is missing, different or damaged.
+    without it, the leaves are numpy arrays, and all floating-point ones float32. Raises CheckpointError if anything is missing,
+    different or damaged.
     """
     import orbax.checkpoint as ocp
 
     manifest = read_manifest(folder)
-    expected = manifest["leaves"].get(name)
+    expected = manifest.leaves.get(name)
     if expected is None or not (folder / name).is_dir():
-        raise CheckpointError(f"{folder}: has no {name!r} part (older checkpoints keep only the generator)")
-    abstract = {path: np.empty(leaf["shape"], np.dtype(leaf["dtype"])) for path, leaf in expected.items()}
+        why = " (older checkpoints keep only the generator)" if name == TRAINING else HINT
+        raise CheckpointError(f"{folder}: has no {name!r} part{why}")
     if target is not None:
         _compare(folder, expected, target)
-        abstract = dict(target)
-    _verify(folder, name, manifest["files"])
+    verify(folder, manifest, name)
     try:
         with ocp.StandardCheckpointer() as checkpointer:
-            return checkpointer.restore(folder.resolve() / name, abstract)
+            return checkpointer.restore(folder.resolve() / name, dict(target) if target is not None else _placeholders(expected))
     except Exception as error:  # Orbax and TensorStore raise many types
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"{folder}: {name} cannot be restored: {reason:.200}") from None
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a step. Raises CheckpointError if there is none: the step is then incomplete."""
+def read_config(folder: Path) -> Config:
+    """The configuration of a step. Raises CheckpointError if it is missing, damaged or invalid."""
+    verify(folder, read_manifest(folder), CONFIG)
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        if manifest["format"] > FORMAT:
-            raise CheckpointError(f"{folder}: written by a newer version: update hifigan_jax")
-        return {key: manifest[key] for key in ("step", "data", "leaves", "files")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder}: not a complete checkpoint (manifest.json: {type(error).__name__})") from None
+        return load_config(folder / CONFIG, purpose="inference")
+    except UsageError as error:
+        raise CheckpointError(f"{error}{HINT}") from None
 
 
-def steps(run: Path, part: str) -> list[Path]:
-    """The folders of a run's checkpoints that have `part`, newest first."""
-    folder = run / FOLDER
-    found = [path for path in folder.glob("*") if re.fullmatch(r"\d{8,}", path.name) and (path / part).is_dir()]
+def steps(run: Path, part: str | None = None) -> list[Path]:
+    """The folders of a run's checkpoints, newest first; with `part`, only of those that have it."""
+    found = [path for path in (run / FOLDER).glob("*") if is_step(path) and (part is None or (path / part).is_dir())]
     return sorted(found, key=lambda path: int(path.name), reverse=True)
+
+
+def resumable(run: Path) -> list[Path]:
+    """The steps to resume from, newest first: all but the oldest ones, which keep only the generator."""
+    complete = steps(run, TRAINING)
+    return [folder for folder in steps(run) if not complete or int(folder.name) >= int(complete[-1].name)]
+
+
+def first_usable(folders: Sequence[Path], use: Callable[[Path], Used]) -> tuple[Used, list[Path]]:
+    """`use(folder)` for the first of the steps for which it raises no CheckpointError, and the steps before that one.
+
+    Logs a warning for each step that cannot be used: why, and how much is lost. Raises CheckpointError if none can be used.
+    """
+    problems: dict[Path, CheckpointError] = {}
+    for folder in folders:
+        try:
+            result = use(folder)
+        except NewerFormatError:
+            raise
+        except CheckpointError as error:
+            problems[folder] = error
+            continue
+        for damaged, error in problems.items():
+            reason, lost = str(error).removesuffix(HINT), int(damaged.name) - int(folder.name)
+            logger.warning("%s: using step %s instead (steps lost: %s)", reason, f"{int(folder.name):,}", f"{lost:,}")
+        return result, list(problems)
+    first, *others = problems.values()
+    if not others:
+        raise first
+    for error in others:
+        logger.warning("%s", str(error).removesuffix(HINT))
+    reason = str(first).removesuffix(HINT)
+    raise CheckpointError(f"{reason}; none of the {len(others)} older checkpoints can be used either: use another folder")
+
+
+def delete(folder: Path) -> None:
+    """Deletes a step at once: what remains if this is interrupted is never taken for a checkpoint."""
+    outgoing = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(outgoing, ignore_errors=True)
+    folder.rename(outgoing)
+    shutil.rmtree(outgoing, ignore_errors=True)
 
 
 def clear_leftovers(run: Path) -> None:
     """Deletes the remains of interrupted saves. Only for the process that writes to the run."""
     for path in (run / FOLDER).glob(".*.tmp"):
-        shutil.rmtree(path, ignore_errors=True)
+        if re.fullmatch(r"\.[0-9]{8,}(\.old)?\.tmp", path.name):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def set_aside(folder: Path) -> None:
+    """Renames a step that cannot be used to NAME.damaged, so that it is neither used nor counted among those to keep."""
+    aside = folder.with_name(f"{folder.name}.damaged")
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+        logger.info("%s: renamed to %s", folder, aside.name)
+    except OSError as error:
+        logger.warning("%s: cannot be renamed to %s: %s", folder, aside.name, error.strerror)
 
 
 def check_same_model(folder: Path, config: Config) -> None:
     """Raises CheckpointError, naming the keys, if the models or the mel of the checkpoint differ from those of `config`."""
-    stored = load_config(folder / "config.json", purpose="inference")
-    differing = model_differences(stored, config, discriminators=True)
+    differing = model_differences(read_config(folder), config, discriminators=True)
     if differing:
         difference = ", ".join(differing)
         raise CheckpointError(f"{folder}: does not match the configuration: {difference}: choose another --checkpoint_path")
 
 
-def _describe(leaf: Any) -> dict[str, Any]:
-    return {"shape": list(np.shape(leaf)), "dtype": str(leaf.dtype)}
+def _placeholders(leaves: Mapping[str, Leaf]) -> dict[str, np.ndarray]:
+    """Arrays that take no memory: Orbax restores NumPy arrays of their shapes and dtypes in their place."""
+    dtypes = {path: np.float32 if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf.dtype for path, leaf in leaves.items()}
+    return {path: np.broadcast_to(np.empty((), dtypes[path]), leaf.shape) for path, leaf in leaves.items()}
 
 
-def _checksums(folder: Path, part: str) -> dict[str, str]:
-    found = {}
-    for path in sorted((folder / part).rglob("*")):
-        if path.is_file():
-            with open(path, "rb") as file:
-                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
-
-
-def _verify(folder: Path, part: str, files: Mapping[str, str]) -> None:
-    found = _checksums(folder, part)
-    for name, checksum in files.items():
-        if name.startswith(part + "/") and found.get(name) != checksum:
-            state = "damaged (its checksum differs)" if name in found else "missing"
-            raise CheckpointError(f"{folder}: {name} is {state}: use another checkpoint")
-
-
-def _compare(folder: Path, stored: Mapping[str, Any], wanted: Leaves) -> None:
-    found, expected = (
-        {path: f"{leaf['shape']} {leaf['dtype']}" for path, leaf in leaves.items()}
-        for leaves in (stored, {path: _describe(leaf) for path, leaf in wanted.items()})
-    )
+def _compare(folder: Path, stored: Mapping[str, Leaf], wanted: Leaves) -> None:
+    found = {path: str(leaf) for path, leaf in stored.items()}
+    expected = {path: str(describe(leaf)) for path, leaf in wanted.items()}
     if difference := first_difference(found, expected):
         raise CheckpointError(f"{folder}: {difference}: the checkpoint does not match the configuration")
 

@@ -6,10 +6,11 @@ from flax import traverse_util
 
 from hifigan_jax import checkpoint
 from hifigan_jax.config import save_config
-from hifigan_jax.errors import UsageError
+from hifigan_jax.errors import CheckpointError, UsageError
 from hifigan_jax.loading import Generator, load_generator, paired_section
 from hifigan_jax.training.reference import read_reference_state, state_shapes, write_reference_state
 from hifigan_jax.training.state import from_parts, to_parts
+from hifigan_jax.trees import shape_difference
 from hifigan_jax.weights.reference_run import discriminator_file
 from hifigan_jax.weights.safetensors_file import write_safetensors
 from hifigan_jax.weights.torch_writer import write_torch_file
@@ -25,7 +26,8 @@ def convert(source: str | Path, target: Path, config: str | Path | None = None) 
     """
     if target.exists():
         raise UsageError(f"{target}: already exists: choose a new name")
-    generator = load_generator(source, config)
+    only_generator = target.suffix in (".pth", ".safetensors")
+    generator = load_generator(source, config, intact=() if only_generator else (checkpoint.TRAINING,))
     if target.suffix == ".pth":
         _write_generator(target, generator)
         return [target]
@@ -48,9 +50,14 @@ def _to_reference(generator: Generator, step: Path, target: Path) -> list[Path]:
         raise UsageError(f"{step}: do_* files cannot contain {', '.join(others)}: convert only the generator, to a .pth file")
     if (step / checkpoint.TRAINING).is_dir():
         parts = {name: checkpoint.restore(step, name) for name in (checkpoint.GENERATOR, checkpoint.TRAINING)}
-        written = [*write_reference_state(target, from_parts(parts, state_shapes(generator.config)), generator.config)]
+        like = state_shapes(generator.config)
+        if difference := shape_difference(parts, to_parts(like)):
+            raise CheckpointError(
+                f"{step}: does not match its configuration: {difference}: convert only the generator, to a .pth file"
+            )
+        written = [*write_reference_state(target, from_parts(parts, like), generator.config)]
     else:
-        written = [target / f"g_{max(checkpoint.read_manifest(step)['step'] - 1, 0):08d}"]
+        written = [target / f"g_{max(checkpoint.read_manifest(step).step - 1, 0):08d}"]
         _write_generator(written[0], generator)
     save_config(generator.config, target / "config.json")
     return [*written, target / "config.json"]

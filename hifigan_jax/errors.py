@@ -40,13 +40,13 @@ class DiskError(HifiganError):
     exit_code = 5
 
 
-class OutOfMemory(HifiganError):
-    """Memory that does not suffice, of the host or of a device."""
-
-
 def printable(text: str) -> str:
     """`text` with a space in place of line breaks, control characters, and parts of file names that are not text."""
     return "".join(c if c.isprintable() else " " for c in text)
+
+
+class OutOfMemory(HifiganError):
+    """Memory that does not suffice, of the host or of a device."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,8 +1,9 @@
-"""Atomic writes of files, and appends."""
+"""Atomic writes of files and folders, and appends."""
 
 import errno
 import os
 import re
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -76,6 +77,33 @@ def append_whole(path: str | Path, content: bytes) -> None:
         except OSError:
             file.truncate(end)
             raise
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yields a new folder to fill, which takes the place of `path`, and of all in it, when the block ends without an error.
+
+    Raises DiskError if anything cannot be written; `path` then is as before.
+    """
+    path = Path(path).resolve()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    except OSError as error:
+        raise DiskError(f"{path}: cannot be written: {error.strerror}") from None
+    content, outgoing = temporary / "new", temporary / "old"
+    try:
+        content.mkdir()
+        yield content
+        if path.exists():
+            path.rename(outgoing)
+        content.rename(path)
+    except OSError as error:
+        raise DiskError(f"{path}: cannot be written: {error}") from None
+    finally:
+        if outgoing.exists() and not path.exists():
+            outgoing.rename(path)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _umask() -> int:

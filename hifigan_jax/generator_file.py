@@ -1,15 +1,16 @@
 """A generator from one file of weights: a PyTorch checkpoint of any project, or a safetensors file."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from hifigan_jax.config import Config, load_config, packaged_config, packaged_configs, parse_config
+from hifigan_jax.config import Config, load_config, model_differences, packaged_config, packaged_configs, parse_config
 from hifigan_jax.errors import CheckpointError, UsageError
+from hifigan_jax.manifest import HINT
 from hifigan_jax.models.generator import Conditions
 from hifigan_jax.trees import shape_difference
 from hifigan_jax.weights.envelopes import is_preferred, state_dicts
@@ -30,11 +31,32 @@ class Generator(NamedTuple):
 def from_file(path: Path, config: str | Path | None) -> Generator:
     """The generator in a file; `load_generator` describes how its configuration is found. Raises CheckpointError, UsageError."""
     content, embedded = read_safetensors(path) if is_safetensors(path) else (read_torch_file(path), None)
-    if config is None and embedded is not None:
-        return _fitting(content, parse_config(embedded, path, purpose="inference"), path)
+    if embedded is not None:
+        return _fitting(content, resolved(config, lambda: parse_config(embedded, path, purpose="inference"), str(path)), path)
     if found := config or _config_beside(path):
-        return _fitting(content, load_config(found, purpose="inference"), path)
+        chosen = load_config(found, purpose="inference")
+        if config is not None:
+            _warn_of_differences(Path(config), chosen, path.with_name("config.json"))
+        return _fitting(content, chosen, path)
     return _recognized(content, path)
+
+
+def resolved(config: str | Path | None, own: Callable[[], Config], source: str) -> Config:
+    """The configuration of weights that come with their `own`; the JSON file `config` replaces one that is damaged.
+
+    Raises UsageError if `config` describes another model.
+    """
+    if config is None:
+        return own()
+    given = load_config(config, purpose="inference")
+    try:
+        expected = own()
+    except (CheckpointError, UsageError) as error:
+        logger.warning("%s: using %s instead", str(error).removesuffix(HINT), config)
+        return given
+    if differing := model_differences(given, expected):
+        raise UsageError(f"{config}: contradicts the configuration of {source}: {', '.join(differing)}: omit --config")
+    return given
 
 
 def check_shapes(params: dict[str, Any], config: Config, path: Path) -> None:
@@ -81,6 +103,16 @@ def _config_beside(path: Path) -> Path | None:
     usual = path.with_name("config.json")
     found = [usual] if usual.is_file() else [file for file in sorted(path.parent.glob("*.json")) if _is_config(file)]
     return found[0] if len(found) == 1 else None
+
+
+def _warn_of_differences(given: Path, config: Config, beside: Path) -> None:
+    """Warns if the configuration beside the weights is of another model: one of the two is not theirs."""
+    try:
+        differing = model_differences(config, load_config(beside, purpose="inference")) if beside.is_file() else []
+    except UsageError:
+        return  # of another program
+    if differing:
+        logger.warning("%s: contradicts %s beside the weights, which is ignored: %s", given, beside, ", ".join(differing))
 
 
 def _is_config(path: Path) -> bool:

@@ -4,7 +4,7 @@ The source is the name of a pretrained model, a PyTorch checkpoint, a safetensor
 reference, a run folder of `train.py`, one checkpoint of a run, or a repository of the Hugging Face Hub.
 """
 
-import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +14,44 @@ from flax import traverse_util
 from hifigan_jax import checkpoint
 from hifigan_jax.config import Config, load_config, packaged_config
 from hifigan_jax.errors import CheckpointError, UsageError
-from hifigan_jax.generator_file import Generator, check_shapes, from_file
+from hifigan_jax.generator_file import Generator, check_shapes, from_file, resolved
+from hifigan_jax.manifest import read_manifest, verify
 from hifigan_jax.models.family import DiscriminatorConfig
 from hifigan_jax.weights import hub
 from hifigan_jax.weights.pretrained import PRETRAINED, pretrained_file
 from hifigan_jax.weights.reference_run import generator_files
 from hifigan_jax.weights.torch_file import read_torch_file
 
-logger = logging.getLogger(__name__)
 
-
-def load_generator(source: str | Path, config: str | Path | None = None) -> Generator:
+def load_generator(source: str | Path, config: str | Path | None = None, intact: Sequence[str] = ()) -> Generator:
     """Loads the generator at the path or hf:// address `source`, or the pretrained model of that name if there is no such path.
 
     The configuration is, in this order: the JSON file `config`; the one embedded in a safetensors file; config.json beside the
-    weights; the only other *.json there; the packaged configuration whose tensors have the same names and shapes. Raises
-    CheckpointError, and UsageError for an invalid configuration.
+    weights; the only other *.json there; the packaged configuration whose tensors have the same names and shapes. A `config`
+    that contradicts the one of a pretrained model, of a safetensors file or of a checkpoint of this package is refused.
+
+    Of a run, the newest usable checkpoint is loaded; `intact` names parts that must not be damaged in it besides the generator.
+    Raises CheckpointError, and UsageError for an invalid configuration.
     """
     path = Path(source)
     if hub.is_hub(source):
         return _from_hub(source, config)
     if not path.exists():
         known = pretrained_file(str(source))
-        return from_file(known, config or packaged_config(PRETRAINED[str(source)].config))
+        own = packaged_config(PRETRAINED[str(source)].config)
+        resolved(config, lambda: load_config(own), str(source))
+        return from_file(known, config or own)
     if path.is_file():
         return from_file(path, config)
     if (path / "manifest.json").is_file():
-        return _from_step(path, config)
+        return _from_step(path, config, intact)
     run = path.parent if path.resolve().name == checkpoint.FOLDER else path
-    if found := checkpoint.steps(run, checkpoint.GENERATOR):
-        return _newest_valid(found, config)
+    if found := checkpoint.steps(run):
+        return checkpoint.first_usable(found, lambda folder: _from_step(folder, config, intact))[0]
     if files := generator_files(path):
         return from_file(files[0], config)
+    if checkpoint.is_step(path):  # without a manifest
+        return _from_step(path, config, intact)
     raise CheckpointError(f"{path}: contains no checkpoint (neither {checkpoint.FOLDER}/ nor g_* files)")
 
 
@@ -57,20 +63,15 @@ def _from_hub(source: str | Path, config: str | Path | None) -> Generator:
         raise type(error)(str(error).replace(str(hub.snapshot_of(path)), str(hub.parse(source)))) from None
 
 
-def _newest_valid(folders: list[Path], config: str | Path | None) -> Generator:
-    for folder in folders:
-        try:
-            return _from_step(folder, config)
-        except CheckpointError as error:
-            logger.warning("%s; trying the previous one", error)
-    raise CheckpointError(f"{folders[0].parent}: none of its {len(folders)} checkpoints is usable")
-
-
-def _from_step(folder: Path, config: str | Path | None) -> Generator:
-    resolved = load_config(config or folder / "config.json", purpose="inference")
-    params = traverse_util.unflatten_dict(checkpoint.restore(folder, checkpoint.GENERATOR), sep="/")
-    check_shapes(params, resolved, folder)
-    return Generator(resolved, params, str(folder))
+def _from_step(folder: Path, config: str | Path | None, intact: Sequence[str]) -> Generator:
+    chosen = resolved(config, lambda: checkpoint.read_config(folder), str(folder))
+    leaves = checkpoint.restore(folder, checkpoint.GENERATOR)
+    for part in intact:
+        if (folder / part).is_dir():
+            verify(folder, read_manifest(folder), part)
+    params = traverse_util.unflatten_dict(leaves, sep="/")
+    check_shapes(params, chosen, folder)
+    return Generator(chosen, params, str(folder))
 
 
 def paired_section(config: Config) -> DiscriminatorConfig | None:

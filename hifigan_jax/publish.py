@@ -48,7 +48,7 @@ def publish(
 def trained_steps(source: Path) -> int | None:
     """The number of steps that a checkpoint, or a g_* file of the reference, was trained for; None if it is not known."""
     if (source / "manifest.json").is_file():
-        return checkpoint.read_manifest(source)["step"] or None
+        return checkpoint.read_manifest(source).step or None
     match = re.fullmatch(r"g_(\d{8,})", source.name)
     return int(match[1]) + 1 if match else None  # Reference: saves after the update, and counts from 0
 

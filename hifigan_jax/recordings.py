@@ -50,8 +50,8 @@ def load_corpus(config: Config, index_path: Path, check: Callable[[], None] = la
     a file of another sampling rate, if no file or less than one batch is left, and for a mel that does not match its recording.
     """
     training, validation = list_recordings(config.data)
-    paths = sorted({*training, *(validation or ())})
-    entries, failed = inspect_all(paths, index_path, _inspect, len(audio.AudioInfo._fields), check)
+    files = sorted({*training, *(validation or ())})
+    entries, failed = inspect_all(files, index_path, _inspect, len(audio.AudioInfo._fields), check)
     infos = {path: audio.AudioInfo(*entry) for path, entry in entries.items()}
     for error in failed[:10]:
         logger.warning("left out: %s", error)

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float
 
 
 def named_leaves(tree: Any) -> dict[str, Any]:
@@ -28,3 +30,15 @@ def first_difference(found: Mapping[str, str], expected: Mapping[str, str]) -> s
 def shape_difference(tree: Any, expected: Any) -> str | None:
     """A text about the first leaf that is missing, unexpected or of another shape; None if there is none."""
     return first_difference(shapes(tree), shapes(expected))
+
+
+def first_non_finite(leaves: Mapping[str, Any]) -> str | None:
+    """The name of the first array that contains NaN or infinity; None if there is none. Reduced on the arrays' own devices."""
+    floating = {name: leaf for name, leaf in leaves.items() if jnp.issubdtype(leaf.dtype, jnp.floating)}
+    finite = jax.device_get([_is_finite(leaf) for leaf in floating.values()])
+    return next((name for name, good in zip(floating, finite, strict=True) if not good), None)
+
+
+@jax.jit
+def _is_finite(leaf: Float[Array, "..."]) -> Bool[Array, ""]:
+    return jnp.isfinite(leaf).all()

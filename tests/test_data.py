@@ -7,11 +7,12 @@ import pytest
 import soundfile
 
 from hifigan_jax.audio import read_audio
-from hifigan_jax.data import iterate, read_utterance, training_batches
+from hifigan_jax.data import batch_paths, iterate, read_utterance, training_batches
 from hifigan_jax.errors import DataError
 from hifigan_jax.mel import log_mel, log_mel_of_padded
 from hifigan_jax.mel_conversion import conversion
 from hifigan_jax.recordings import Corpus, Recording
+from hifigan_jax.set_aside import SetAside
 
 pytestmark = pytest.mark.smoke
 
@@ -228,11 +229,91 @@ def test_a_centered_mel_is_paired_with_its_samples(centered):
         np.testing.assert_allclose(log_mel(jnp.asarray(batch.audio), config.mel)[0, 2:-2], batch.mel[0, 2:-2], atol=1e-4)
 
 
+GONE = 3  # the number of the recording that cannot be read
+
+
+def removed(corpus, tmp_path):
+    os.remove(corpus.training[GONE].path)
+
+
+def emptied(corpus, tmp_path):
+    open(corpus.training[GONE].path, "wb").close()
+
+
+def shortened(corpus, tmp_path):
+    write(corpus.training[GONE].path, range(100))
+
+
+@pytest.mark.parametrize("damage", [removed, emptied, shortened])
+def test_other_recordings_take_the_place_of_one_that_cannot_be_read(corpus, config, tmp_path, caplog, damage):
+    usual, whose = steps(corpus, config, 12), [recordings(batch) for batch in steps(corpus, config, 12)]
+    damage(corpus, tmp_path)
+    set_aside = SetAside(tmp_path / "set_aside.txt")
+    batches = steps(corpus, config, 12, set_aside=set_aside)
+    for batch, before, numbers in zip(batches, usual, whose, strict=True):
+        for row, other, number, now in zip(batch.audio, before.audio, numbers, recordings(batch), strict=True):
+            if number == GONE:
+                assert now != GONE
+                np.testing.assert_array_equal(np.diff(np.rint(row * 32768)), 1)
+            else:
+                np.testing.assert_array_equal(row, other)
+    assert len({tuple(row) for batch in batches for row in batch.audio}) > 16
+    (listed,) = (tmp_path / "set_aside.txt").read_text().splitlines()
+    assert listed.startswith(corpus.training[GONE].path)
+    assert set(caplog.messages) == {f"set aside: {listed}"}
+    # The same batches with any number of threads and processes, whether or not the recording is known to be unreadable
+    for threads in (0, 5):
+        assert_same(steps(corpus, config.replace({"num_workers": threads}), 12), batches)
+    assert_same(steps(corpus, config, 11, start=1, set_aside=set_aside), batches[1:])
+    parts = [steps(corpus, config, 12, process=process, processes=2) for process in range(2)]
+    for batch, *halves in zip(batches, *parts, strict=True):
+        together = np.concatenate([half.audio for half in halves])
+        np.testing.assert_array_equal(np.sort(together, axis=0), np.sort(batch.audio, axis=0))
+
+
+def test_a_mel_that_cannot_be_read_is_replaced_with_its_recording(with_mels):
+    corpus, config = with_mels
+    usual, first = steps(corpus, config, 30), [recordings(batch) for batch in steps(corpus, config, 30)]
+    np.save(corpus.training[GONE].mel_path, np.zeros((80, 2), np.float32))  # of another recording
+    os.remove(corpus.training[GONE + 1].mel_path)
+    for batch, before, numbers in zip(steps(corpus, config, 30), usual, first, strict=True):
+        np.testing.assert_array_equal(samples(batch)[:, ::HOP], batch.mel[:, :, 0])
+        kept = [number not in (GONE, GONE + 1) for number in numbers]
+        np.testing.assert_array_equal(batch.audio[kept], before.audio[kept])
+        assert not {GONE, GONE + 1} & set(recordings(batch))
+
+
 @pytest.mark.parametrize("threads", [0, 2])
-def test_a_recording_deleted_during_training_is_a_data_error(corpus, config, threads):
-    gone = corpus.training[3].path
-    stream = iterate(training_batches(corpus, config), 0, threads)
-    os.remove(gone)
-    with pytest.raises(DataError) as caught:
-        list(itertools.islice(stream, 12))
-    assert str(caught.value) == f"{gone}: cannot be decoded: no such file"
+def test_if_more_than_half_of_the_recordings_cannot_be_read_training_ends(corpus, config, threads):
+    for recording in corpus.training[:4]:
+        os.remove(recording.path)
+    with pytest.raises(DataError, match=r"this and 3 other recordings can no longer be read: too many"):
+        list(itertools.islice(iterate(training_batches(corpus, config), 0, threads), 60))
+
+
+def test_the_log_names_only_the_first_of_many_recordings_set_aside(tmp_path, caplog):
+    set_aside = SetAside(tmp_path / "set_aside.txt")
+    for number in range(100):
+        set_aside.add(f"{number % 50}.wav", DataError(f"{number % 50}.wav: no such file"))
+    assert len(set_aside) == 50
+    assert len((tmp_path / "set_aside.txt").read_text().splitlines()) == 50
+    assert len(caplog.messages) == 21
+    assert "49.wav" in set_aside
+    assert "50.wav" not in set_aside
+
+
+def test_an_unwritable_list_of_recordings_set_aside_does_not_end_the_run(tmp_path, caplog):
+    SetAside(tmp_path).add("a.wav", DataError("a.wav: no such file"))
+    assert caplog.messages == ["set aside: a.wav: no such file", f"{tmp_path}: cannot be written: Is a directory"]
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_the_paths_of_a_batch_are_those_of_its_rows(corpus, config, order):
+    for step, batch in enumerate(steps(corpus, config, 9, order=order)):
+        assert batch_paths(corpus, config, step, order) == [corpus.training[number].path for number in recordings(batch)]
+
+
+def test_every_data_order_has_other_batches_and_order_0_is_the_seed_s(corpus, config):
+    orders = [[recordings(batch) for batch in steps(corpus, config, 9, order=order)] for order in range(4)]
+    assert orders[0] == [recordings(batch) for batch in steps(corpus, config, 9)]
+    assert len({str(order) for order in orders}) == 4

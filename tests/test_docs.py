@@ -17,8 +17,8 @@ ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "benchmarks"))
 import tables  # noqa: E402
 
-SOURCES = sorted([*(ROOT / "hifigan_jax").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")])
 PAGES = [*tables.pages(), ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
+SOURCES = sorted([*(ROOT / "hifigan_jax").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")])
 LARGEST = 5 * 1024  # bytes
 README_LARGEST = 6656
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from hifigan_jax.errors import DataError, DiskError
-from hifigan_jax.files import append_whole, atomic_write, clear_temporary
+from hifigan_jax.files import append_whole, atomic_folder, atomic_write, clear_temporary
 
 
 def write(path, text="new"):
@@ -107,3 +107,54 @@ def test_an_append_that_fails_changes_nothing(tmp_path, full_after):
     assert path.read_bytes() == b"one\n"
     append_whole(path, b"three\n")
     assert path.read_bytes() == b"one\nthree\n"
+
+
+def test_a_folder_takes_the_place_of_an_earlier_one_when_it_is_complete(tmp_path):
+    path = tmp_path / "site"
+    for text in ("first", "second"):
+        with atomic_folder(path) as folder:
+            (folder / f"{text}.txt").write_text(text)
+            assert not (path / f"{text}.txt").exists()
+        assert [file.name for file in path.iterdir()] == [f"{text}.txt"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("raised", "expected"), [(OSError(28, "No space left"), DiskError), (KeyError(), KeyError)])
+@pytest.mark.parametrize("exists", [False, True])
+def test_an_interrupted_folder_leaves_the_old_one_and_nothing_else(tmp_path, raised, expected, exists):
+    path = tmp_path / "site"
+    if exists:
+        write(path / "a.txt", "old")
+
+    def interrupted():
+        with atomic_folder(path) as folder:
+            write(folder / "a.txt", "half")
+            raise raised
+
+    with pytest.raises(expected):
+        interrupted()
+    assert [file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*.txt")] == ["site/a.txt"] * exists
+    assert len(list(tmp_path.iterdir())) == exists
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "site"
+    write(path / "a.txt", "old")
+    rename = pathlib.Path.rename
+
+    def failing(self, target):
+        if self.name == "new":
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(pathlib.Path, "rename", failing)
+    with pytest.raises(DiskError, match="Input/output error"), atomic_folder(path) as folder:
+        write(folder / "a.txt")
+    assert (path / "a.txt").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_below_a_file_is_a_disk_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DiskError, match="cannot be written"), atomic_folder(tmp_path / "file" / "site"):
+        pass

@@ -17,21 +17,23 @@ PACKAGE = pathlib.Path(hifigan_jax.__file__).parent
 # From the lowest to the highest. A module belongs to the first layer with a matching pattern.
 LAYERS = {
     "values": [
-        *("errors", "faults", "conventions", "filterbank", "files", "folders", "audio", "wav_header", "losses", "machine"),
-        *("printing", "platforms", "runtime", "trees"),
+        *("errors", "faults", "conventions", "filterbank", "files", "folders", "printing", "audio", "wav_header", "losses"),
+        *("machine", "platforms", "runtime", "trees", "web"),
         *("config", "config.sections", "models", "models.convolution*"),
     ],
     "parts": [
-        *("mel", "mel_file", "mel_conversion", "mel_guard", "file_*", "recordings", "data"),
+        *("mel", "mel_file", "mel_conversion", "mel_guard", "file_lists", "file_index", "recordings", "set_aside", "data"),
         *("config.*", "models.*", "weights", "weights.*"),
     ],
     "assembly": [
-        *("processes", "checkpoint", "loading", "generator_file", "flops"),
+        *("manifest", "processes", "checkpoint", "loading", "generator_file", "flops"),
         # Metrics are below training, which may measure them in validation.
         *("evaluation.metric", "evaluation.metrics", "evaluation.metrics.*", "evaluation.registry", "evaluation.provenance"),
         *("evaluation.spectra", "evaluation.world", "evaluation.seeds", "evaluation.torchaudio"),
     ],
-    "behavior": ["synthesis", "synthesis.*", "training", "training.*", "convert", "publish", "benchmark"],
+    "behavior": [
+        *("synthesis", "synthesis.*", "training", "training.*", "export", "export.*", "convert", "publish", "benchmark"),
+    ],
     "evaluation": ["evaluation", "evaluation.*"],
     "programs": ["", "cli", "cli.*"],
 }
@@ -51,7 +53,7 @@ WITHOUT_JAX = [
     "recordings",
     "data",
 ]
-WITHOUT_JAX += ["mel_file", "mel_conversion", "mel_guard"]
+WITHOUT_JAX += ["mel_file", "mel_conversion", "mel_guard", "set_aside"]
 WITHOUT_JAX += ["config", "config.*", "models.registry", "models.family", "models.*config", "models.*torch_names"]
 WITHOUT_JAX += ["synthesis", "synthesis.folder", "weights.*", "evaluation", "evaluation.*", "training.validation_metrics"]
 WITHOUT_JAX += ["training.cluster", "training.run_lock", "training.stop", "file_index", "printing"]
@@ -146,6 +148,7 @@ def test_libraries_are_imported_only_where_they_belong():
     assert {module for module in TREES if "orbax" in libraries(module)} == {"checkpoint"}
     assert {module for module in TREES if "huggingface_hub" in libraries(module)} == {"weights.hub"}
     assert {module for module in TREES if "grain" in libraries(module)} == {"data"}
+    assert {module for module in TREES if "onnx" in libraries(module)} == {"export.onnx"}
 
 
 def imported_with(statements):
@@ -161,7 +164,7 @@ def test_configurations_are_loaded_without_jax():
     assert imported_with("import hifigan_jax.mel") == ["jax"]  # so that the check can fail
 
 
-@pytest.mark.parametrize("program", ["train", "infer", "convert", "benchmark", "evaluate", "table", "report"])
+@pytest.mark.parametrize("program", ["train", "infer", "convert", "export", "benchmark", "evaluate", "table", "report"])
 def test_importing_a_program_does_not_import_jax(program):
     assert imported_with(f"import hifigan_jax.cli.{program}") == []
 

@@ -1,3 +1,4 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -30,3 +31,16 @@ def test_shapes_as_text():
 )
 def test_the_first_difference_between_shapes(tree, difference):
     assert trees.shape_difference(tree, TREE) == difference
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_the_first_array_with_a_value_that_is_not_finite_is_named(value, dtype):
+    good = {"step": np.int32(2**31 - 1), "bias": np.zeros(0, np.float32), "gain": jnp.full((), -1e-8, dtype)}
+    assert trees.first_non_finite(good) is None
+    bad = jnp.ones((3, 4), dtype).at[2, 1].set(value)
+    assert trees.first_non_finite(good | {"conv/v": bad, "post/v": bad}) == "conv/v"
+
+
+def test_of_no_arrays_none_is_named():
+    assert trees.first_non_finite({}) is None

@@ -1,6 +1,6 @@
 """Synthesizes utterances alone, in random groups and orders, and as shards of a folder, and compares the audio.
 
-    python benchmarks/reliability/batching.py [--groups 20]
+python benchmarks/reliability/batching.py [--groups 20]
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Starts a second run in the folder of a run, and restarts a run whose process was killed.
 
-    python benchmarks/reliability/lock.py [--runs 20]
+python benchmarks/reliability/lock.py [--runs 20]
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Compares the recordings and crops of every batch between numbers of threads and processes and orders of the file system.
 
-    python benchmarks/reliability/order.py
+python benchmarks/reliability/order.py
 """
 
 import hashlib

@@ -84,7 +84,7 @@ def of_other_dtype(folder: pathlib.Path, run: pathlib.Path) -> list[str]:
     step = run / "checkpoints" / "00000001"
     parts = {name: checkpoint.restore(step, name) for name in ("generator", "training")}
     halved = {name: leaf.astype(np.float16) if leaf.dtype == np.float32 else leaf for name, leaf in parts["training"].items()}
-    data = checkpoint.read_manifest(step)["data"]
+    data = checkpoint.read_manifest(step).data
     checkpoint.write(step, parts | {"training": halved}, load_config(step / "config.json"), 1, data)
     outcome = common.train(common.configuration(folder), max_steps=2)
     text = " ".join(outcome.messages)

@@ -1,9 +1,10 @@
 """Runs the programs of this folder and writes their results to docs/results/reliability.json.
 
     python benchmarks/reliability/run.py [--quick] [--only kills.py soak.py ...]
+    python benchmarks/reliability/run.py --reference CHECKOUT    # a clone of jik876/hifi-gan; see reference.py
 
 Exits with 1 if a bar is missed. `--quick` takes small counts and writes no file. With `--only`, the results of the other programs
-are kept. Every result has the commit and the date of its measurement.
+are kept. Every result has the commit and the date of its measurement. `--reference` measures the reference alone.
 """
 
 import argparse
@@ -44,7 +45,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", nargs="+", choices=PROGRAMS, default=[*PROGRAMS], metavar="PROGRAM")
+    parser.add_argument("--reference", metavar="CHECKOUT")
     options = parser.parse_args()
+    if options.reference:
+        write_results(RESULTS, {**kept(), "reference": of_reference(options.reference)})
+        return
     rows = []
     for name in options.only:
         rows += measured(name, PROGRAMS[name][options.quick])
@@ -66,6 +71,16 @@ def measured(name: str, arguments: list[str]) -> list[dict]:
         rows.append({"bar": name, "what": name, "target": "exit code 0", "figure": figure, "passed": False})
     made = {"program": name, "commit": commit(), "date": time.strftime("%Y-%m-%d")}
     return [row | made for row in rows]
+
+
+def of_reference(checkout: str) -> dict[str, dict]:
+    """The reference's figure of each bar that reference.py measures."""
+    with common.work_folder() as folder:
+        command = [sys.executable, str(HERE / "reference.py"), checkout, str(folder / "in")]
+        output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    rows = [json.loads(line) for line in output.splitlines()]
+    made = {"program": "reference.py", "commit": commit(), "date": time.strftime("%Y-%m-%d")}
+    return {row["bar"]: row | made for row in rows}
 
 
 def kept() -> dict:

@@ -1,6 +1,6 @@
 """Trains 2,000 steps with a save every 20 and a validation every 50, and watches memory, files, threads and compilations.
 
-    python benchmarks/reliability/soak.py [--steps 2000]
+python benchmarks/reliability/soak.py [--steps 2000]
 """
 
 import argparse

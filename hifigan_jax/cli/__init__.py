@@ -20,7 +20,9 @@ COMMANDS = {
     "table": "make the table of a paper from evaluations",
     "report": "write an evaluation as an HTML page with audio and a blind listening test",
     "benchmark": "measure the speed of synthesis and training on this machine",
-    "convert": "convert generators and training runs to and from PyTorch",
+    "convert": "convert generators and training runs to and from PyTorch; publish a generator",
+    "export": "write a generator for other runtimes: ONNX, StableHLO",
+    "demo": "write a web page on which visitors resynthesize their own recordings",
 }
 
 

@@ -241,6 +241,8 @@ class Run(Section):
     checkpoint_interval: Count = 5000
     validation_metrics: tuple[str, ...] = ()  # of hifigan_jax.evaluation, measured in addition to the mel error
     keep_checkpoints: Count = 3  # number of newest checkpoints that can be resumed; all generators are kept
+    max_skipped_steps: Count = 10  # NaN or infinite steps in a row after which training returns to the last good checkpoint
+    max_rollbacks: Index = 3  # such returns to the same checkpoint, each with another order of the data, before the run stops
 
     ALSO_CALLED = {
         "checkpoint_dir": "checkpoint_path",

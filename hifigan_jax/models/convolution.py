@@ -137,10 +137,22 @@ ad.defbilinear(
     lambda kernel, x, dy, taps, **options: conv1d_p.bind(x, kernel, **options),
 )
 
-for platform, forms in ((None, convolution_xla), ("cpu", convolution_cpu)):  # None: all other platforms
-    for primitive, form in (
-        (conv1d_p, forms.conv1d),
-        (input_gradient_p, forms.input_gradient),
-        (kernel_gradient_p, forms.kernel_gradient),
-    ):
-        mlir.register_lowering(primitive, mlir.lower_fun(form, multiple_results=False), platform)
+
+def _lowering(name):
+    """The rule that lowers a primitive to the form of this name for the platform of the program.
+
+    A program for several platforms, or for any length of the audio, gets XLA's form, because the CPU's depends on the length.
+    """
+
+    def lower(context, *operands, **options):
+        platforms = tuple(context.platforms or context.module_context.platforms)
+        static = all(isinstance(size, int) for each in context.avals_in for size in each.shape)
+        forms = convolution_cpu if static and platforms == ("cpu",) else convolution_xla
+        return mlir.lower_fun(getattr(forms, name), multiple_results=False)(context, *operands, **options)
+
+    return lower
+
+
+mlir.register_lowering(conv1d_p, _lowering("conv1d"))
+mlir.register_lowering(input_gradient_p, _lowering("input_gradient"))
+mlir.register_lowering(kernel_gradient_p, _lowering("kernel_gradient"))

@@ -5,7 +5,7 @@ Modules that need jax are imported inside `module` and `build`, so that configur
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -14,6 +14,8 @@ from hifigan_jax.config.sections import ComputeDtype, Mel, Optimization, Real, S
 
 if TYPE_CHECKING:
     import flax.linen as nn
+
+    from hifigan_jax.models.onnx_graph import OnnxGraph, Value
 
 StateDict = Mapping[str, Any]  # torch's names -> arrays
 
@@ -53,6 +55,10 @@ class GeneratorConfig(Section):
 
         options = dict(folded=folded, compute_dtype=COMPUTE_DTYPES[compute_dtype], rematerialize=rematerialize)
         return self.module()(num_mels=mel.num_mels, **dict(self), **options)
+
+    def onnx(self) -> "Callable[[OnnxGraph, nn.Module, Value], Value] | None":
+        """The function that adds `module` to a graph, mel [B, M, 1, F] -> audio [B, 1, 1, T]; None: there is none."""
+        return None
 
     def params_of(self, state_dict: StateDict, mel: Mel) -> dict[str, Any]:
         """Our parameters with weight norm, as numpy arrays, from a PyTorch state_dict. Raises CheckpointError."""

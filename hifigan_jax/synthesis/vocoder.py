@@ -77,7 +77,8 @@ class Vocoder:
         """Loads a pretrained model (`universal_v1`, `ljspeech_v1`), a .pth or .safetensors file, a run, or hf://OWNER/NAME.
 
         `config` is the path of the JSON configuration, needed only if there is none next to the weights. `compute_dtype` is the
-        dtype of convolutions: "bfloat16" is less exact, and faster on devices that support it. Raises CheckpointError.
+        dtype of convolutions: "bfloat16" is less exact, and faster on devices that support it. Raises CheckpointError, and
+        UsageError for a `config` that contradicts the weights' own.
         """
         generator = load_generator(source, config)
         return cls(generator.config.replace({"compute_dtype": compute_dtype}), generator.params)

@@ -16,6 +16,7 @@ from hifigan_jax.config.flat import model_differences
 from hifigan_jax.errors import CheckpointError
 from hifigan_jax.loading import Generator, load_generator, paired_discriminator
 from hifigan_jax.models.discriminators.torch_names import discriminator_variables
+from hifigan_jax.training.health import History
 from hifigan_jax.training.reference import read_reference_state, state_shapes
 from hifigan_jax.training.setup import placed_first_state
 from hifigan_jax.training.state import TrainState, from_parts, to_parts
@@ -43,31 +44,31 @@ class InitialState(NamedTuple):
     batches_per_epoch: int
     replicated: NamedSharding
 
-    def state(self, finetune_from: str | None) -> tuple[TrainState, Position]:
+    def state(self, finetune_from: str | None) -> tuple[TrainState, Position, History]:
         """The state that training starts or resumes from. Raises CheckpointError if the run has states but none can be used."""
-        return self._own_checkpoint() or self._reference_run() or self._fresh(finetune_from)
+        return self._own_checkpoint() or (*(self._reference_run() or self._fresh(finetune_from)), History())
 
-    def _own_checkpoint(self) -> tuple[TrainState, Position] | None:
-        found = checkpoint.steps(self.folder, checkpoint.TRAINING)
+    def _own_checkpoint(self) -> tuple[TrainState, Position, History] | None:
+        found = checkpoint.resumable(self.folder)
         if not found:
             return None
-        checkpoint.check_same_model(found[0], self.config)
+        (state, saved_data, folder), damaged = checkpoint.first_usable(found, self._restored)
+        if jax.process_index() == 0:
+            for unusable in damaged:
+                checkpoint.set_aside(unusable)
+        logger.info("resuming from %s", folder)
+        position = Position(*(int(value) for value in jax.device_get((state.step, state.epoch, state.batch_in_epoch))))
+        if not saved_data:  # a converted run of the reference
+            return *self._placed_by_count(state, position.step, position.epoch), History()
+        same = all(saved_data.get(key) == value for key, value in self.data.items())
+        return *self._placed(state, position, unchanged=same or not position.batch_in_epoch), History.of(saved_data)
+
+    def _restored(self, folder: Path) -> tuple[TrainState, Mapping[str, Any], Path]:
+        checkpoint.check_same_model(folder, self.config)
         shapes = state_shapes(self.config)
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.replicated), shapes)
-        for folder in found:
-            try:
-                parts = {name: checkpoint.restore(folder, name, leaves) for name, leaves in to_parts(target).items()}
-                saved_data = checkpoint.read_manifest(folder)["data"]
-            except CheckpointError as error:
-                logger.warning("%s; trying the previous one", error)
-                continue
-            state = from_parts(parts, shapes)
-            logger.info("resuming from %s", folder)
-            position = Position(*(int(value) for value in jax.device_get((state.step, state.epoch, state.batch_in_epoch))))
-            if not saved_data:  # a converted run of the reference
-                return self._placed_by_count(state, position.step, position.epoch)
-            return self._placed(state, position, unchanged=saved_data == self.data or not position.batch_in_epoch)
-        raise CheckpointError(f"{found[0].parent}: none of its checkpoints can be used: start again in another --checkpoint_path")
+        parts = {name: checkpoint.restore(folder, name, leaves) for name, leaves in to_parts(target).items()}
+        return from_parts(parts, shapes), checkpoint.read_manifest(folder).data, folder
 
     def _reference_run(self) -> tuple[TrainState, Position] | None:
         pairs = find_pairs(self.folder)
@@ -88,7 +89,7 @@ class InitialState(NamedTuple):
     def _fresh(self, finetune_from: str | None) -> tuple[TrainState, Position]:
         state = placed_first_state(self.config, self.replicated)
         if finetune_from is not None:
-            given = load_generator(finetune_from)
+            given = load_generator(finetune_from, intact=(checkpoint.TRAINING,))
             differing = model_differences(given.config, self.config)
             if differing:
                 raise CheckpointError(f"{finetune_from}: does not match the model in --config: {', '.join(differing)}")

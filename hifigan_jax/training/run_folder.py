@@ -1,13 +1,17 @@
 """The folder of a run: created or checked before training, without the remains of interrupted saves."""
 
+import itertools
+import logging
 from pathlib import Path
 
 import jax
 
 from hifigan_jax import checkpoint
-from hifigan_jax.config import Config, save_config
-from hifigan_jax.errors import DiskError
+from hifigan_jax.config import Config, load_config, model_differences, save_config
+from hifigan_jax.errors import CheckpointError, DiskError, UsageError
 from hifigan_jax.weights.reference_run import find_pairs
+
+logger = logging.getLogger(__name__)
 
 
 def open_run_folder(config: Config) -> Path:
@@ -17,18 +21,51 @@ def open_run_folder(config: Config) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DiskError(f"{folder}: cannot be created: {error.strerror} (--checkpoint_path)") from None
-    for newest in checkpoint.steps(folder, checkpoint.TRAINING)[:1]:
-        checkpoint.check_same_model(newest, config)
+    resumes = _check_own_checkpoints(folder, config)
     if jax.process_index() == 0:
         checkpoint.clear_leftovers(folder)
-        _keep_reference_config(folder, config)
-        save_config(config, folder / "config.json")
+        if not resumes:
+            _keep_foreign_config(folder / checkpoint.CONFIG, config)
+        save_config(config, folder / checkpoint.CONFIG)
     return folder
 
 
-def _keep_reference_config(folder: Path, config: Config) -> None:
-    """Keeps the config.json of a run of the reference in `folder` under another name; refuses a run of another model."""
-    original, kept = folder / "config.json", folder / "config_reference.json"
-    if find_pairs(folder) and original.is_file() and not kept.exists():
-        checkpoint.check_same_model(folder, config)
-        original.replace(kept)
+def _check_own_checkpoints(folder: Path, config: Config) -> bool:
+    """Whether there are checkpoints. Raises CheckpointError if none of them is of this model."""
+    problems = []
+    for step in checkpoint.resumable(folder):
+        try:
+            checkpoint.check_same_model(step, config)
+            return True
+        except CheckpointError as error:  # perhaps damaged: an older step can be intact
+            problems.append(error)
+    if problems:
+        raise problems[-1]
+    return False
+
+
+def _keep_foreign_config(path: Path, config: Config) -> None:
+    """Keeps a config.json that no run of this package wrote under another name.
+
+    Raises CheckpointError if it describes another model: weights in this folder would then be read with the wrong configuration.
+    """
+    if not path.is_file() or not path.stat().st_size:
+        return
+    try:
+        theirs = load_config(path, purpose="inference")
+    except UsageError as error:
+        raise CheckpointError(f"{error}: a file of another program: choose another --checkpoint_path") from None
+    resumed = bool(find_pairs(path.parent))  # from the reference's files
+    stem = "config_reference" if resumed else "config_original"
+    kept = path.with_name(f"{stem}.json")
+    if theirs.to_json() == path.read_text(encoding="utf-8") and (kept.exists() or not resumed):
+        return  # of an earlier start of this run
+    if differing := model_differences(theirs, config, discriminators=resumed):
+        raise CheckpointError(f"{path}: of another model: {', '.join(differing)}: choose another --checkpoint_path")
+    more = (path.with_name(f"{stem}_{number}.json") for number in itertools.count(2))
+    kept = next(name for name in itertools.chain([kept], more) if not name.exists())
+    try:
+        path.rename(kept)
+    except OSError as error:
+        raise DiskError(f"{path}: cannot be renamed to {kept.name}: {error.strerror}") from None
+    logger.info("%s: renamed to %s", path, kept.name)

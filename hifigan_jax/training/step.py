@@ -1,5 +1,6 @@
 """The training step: both networks are updated once, in one compiled program, over any number of devices."""
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -10,6 +11,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from hifigan_jax.config.sections import Losses, Mel
 from hifigan_jax.data import Batch
+from hifigan_jax.faults import poison
 from hifigan_jax.losses import GAN_LOSSES, TERMS, Comparison
 from hifigan_jax.mel import generator_input, log_mel
 from hifigan_jax.models.generator import Conditions
@@ -36,6 +38,7 @@ def make_train_step(
     use one forward pass of the generator (recomputed with accumulation). `learning_rate` is a function of the epoch. The state is
     replicated over `mesh` and donated; the batch is sharded over it. One all-reduce per network averages its losses and gradients
     over all devices, which gives those of the full batch. Each device processes its rows in `accumulation_steps` micro-batches.
+    If a loss or a gradient is not finite, the step is skipped: both networks stay what they were, and "skipped" is true.
     """
     gan_loss = GAN_LOSSES[losses.gan_loss]
     weights = {name: weight for name, weight in losses.loss_weights.items() if weight > 0}
@@ -61,30 +64,36 @@ def make_train_step(
 
         def discriminator_loss(params, real, fake):
             on_real, on_fake, spectral = discriminate(params, state.spectral, real, fake)
-            return gan_loss.discriminator(on_real.scores, on_fake.scores), spectral
+            loss = gan_loss.discriminator(on_real.scores, on_fake.scores)
+            return poison("loss.discriminator", loss, state.step), spectral
 
-        d_gradient = gradient_of_parameters(discriminator_loss, accumulation_steps)
-        (d_loss, spectral), gradient = d_gradient(state.discriminator.params, real, fake)
-        d_loss, gradient = jax.lax.pmean((d_loss, gradient), AXIS)
-        updated_discriminator = apply_gradients(state.discriminator, gradient, rate)
+        value_and_gradient = gradient_of_parameters(discriminator_loss, accumulation_steps)
+        (d_loss, spectral), d_gradient = value_and_gradient(state.discriminator.params, real, fake)
+        d_loss, d_gradient = jax.lax.pmean((d_loss, poison("discriminator_gradient", d_gradient, state.step)), AXIS)
+        updated_discriminator = apply_gradients(state.discriminator, d_gradient, rate)
 
         def generator_loss(fake, real):
             on_real, spectral_after_real = discriminate(updated_discriminator.params, spectral, real)
             on_fake, new_spectral = discriminate(updated_discriminator.params, spectral_after_real, fake)
             comparison = Comparison(real, fake, on_real, on_fake, gan_loss, lambda audio: log_mel(audio, loss_mel))
-            terms = {name: TERMS[name].function(comparison) for name in weights}
+            terms = {name: poison(f"loss.{name}", TERMS[name].function(comparison), state.step) for name in weights}
             adversarial_gate = jnp.where(state.step < losses.adversarial_from_step, 0, 1)
             gates = {name: adversarial_gate if TERMS[name].adversarial else 1 for name in terms}
             return sum(weights[name] * gates[name] * term for name, term in terms.items()), (terms, new_spectral)
 
         (g_loss, (terms, spectral)), fake_gradient = gradient_of_rows(generator_loss, accumulation_steps)(fake, real)
-        g_loss, terms, gradient = jax.lax.pmean((g_loss, terms, pull_back(fake_gradient)), AXIS)
-        updated_generator = apply_gradients(state.generator, gradient, rate)
+        g_gradient = poison("generator_gradient", pull_back(fake_gradient), state.step)
+        g_loss, terms, g_gradient = jax.lax.pmean((g_loss, terms, g_gradient), AXIS)
+        updated_generator = apply_gradients(state.generator, g_gradient, rate)
 
+        # Finite norms also keep the optimizers' second moments finite.
+        finite = jnp.isfinite(d_loss + g_loss + optax.tree.norm(d_gradient) + optax.tree.norm(g_gradient))
         epoch_ends = state.batch_in_epoch + 1 >= batches_per_epoch
         position = jnp.where(epoch_ends, state.epoch + 1, state.epoch), jnp.where(epoch_ends, 0, state.batch_in_epoch + 1)
-        metrics = {"discriminator": d_loss, "generator": g_loss, "learning_rate": rate, **terms}
-        return TrainState(state.step + 1, *position, updated_generator, updated_discriminator, spectral), metrics
+        skipped = TrainState(state.step + 1, *position, *state[3:])
+        updated = skipped._replace(generator=updated_generator, discriminator=updated_discriminator, spectral=spectral)
+        metrics = {"discriminator": d_loss, "generator": g_loss, "learning_rate": rate, "skipped": ~finite, **terms}
+        return jax.tree.map(functools.partial(jnp.where, finite), updated, skipped), metrics
 
     replicated, sharded = PartitionSpec(), PartitionSpec(AXIS)
     # With check_vma, shard_map would insert one all-reduce per parameter and micro-batch.

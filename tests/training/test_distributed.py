@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -91,10 +92,13 @@ def test_an_incomplete_environment_is_refused_by_name(environment, message):
 
 @pytest.fixture
 def processes(training_config, tmp_path):
-    """processes(name, number, **overrides): starts `number` processes of train.py on one run, with two devices in all."""
+    """processes(name, number, **overrides): starts `number` processes of train.py on one run, with two devices in all.
+
+    `fault` is the HIFIGAN_JAX_FAULT of the last of them.
+    """
     started = []
 
-    def processes(name, number, **overrides):
+    def processes(name, number, fault="", **overrides):
         config = training_config.replace({"checkpoint_path": str(tmp_path / name), **overrides})
         path = tmp_path / f"{name}.json"
         path.write_text(config.to_json())
@@ -108,7 +112,7 @@ def processes(training_config, tmp_path):
         of_this = [
             subprocess.Popen(
                 command,
-                env=environment | {"JAX_PROCESS_ID": str(i)},
+                env=environment | {"JAX_PROCESS_ID": str(i), "HIFIGAN_JAX_FAULT": fault if i == number - 1 else ""},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -158,6 +162,36 @@ def test_two_processes_train_stop_and_resume_as_one_with_two_devices(processes, 
     for part, expected in leaves(tmp_path / "one", 20).items():
         for name, leaf in leaves(tmp_path / "two", 20)[part].items():
             np.testing.assert_allclose(leaf, expected[name], rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(jaxlib._jax, "make_gloo_tcp_collectives"), reason="this jaxlib has no collectives for CPUs")
+def test_all_processes_go_back_at_the_same_step_if_one_has_batches_of_nan(processes, tmp_path):
+    options = {"validation_interval": 1000, "checkpoint_interval": 2, "max_skipped_steps": 2, "max_rollbacks": 1}
+    (_, of_first), (_, of_second) = ended(processes("run", 2, **options, max_steps=8, fault="batch:3-4"))
+    for messages in (of_first, of_second):
+        assert messages.count("skipped: ") == 2
+        assert "training continues from step 2 with data order 1" in messages
+    assert [*losses(tmp_path / "run")] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(jaxlib._jax, "make_gloo_tcp_collectives"), reason="this jaxlib has no collectives for CPUs")
+def test_if_one_process_cannot_read_its_recordings_all_save_the_step_and_end(processes, tmp_path, training_config):
+    options = {"validation_interval": 1000, "max_steps": 100_000, "num_workers": 1}
+    copies = tmp_path / "recordings"
+    shutil.copytree(training_config.data.input_wavs_dir, copies)
+    two = processes("run", 2, **options, input_wavs_dir=str(copies))
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    while all(process.poll() is None for process in two) and not (metrics.exists() and "gen_loss" in metrics.read_text()):
+        time.sleep(0.02)
+    for path in copies.glob("*.flac"):
+        path.unlink()
+    outputs = [process.communicate() for process in two]
+    assert 3 in [process.returncode for process in two], outputs
+    assert {process.returncode for process in two} <= {0, 3}, outputs
+    (saved,) = (tmp_path / "run" / "checkpoints").iterdir()
+    assert int(saved.name) == max(losses(tmp_path / "run"))
 
 
 def losses(run):

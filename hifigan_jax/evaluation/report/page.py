@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from hifigan_jax import web
 from hifigan_jax.evaluation.report.clips import OPUS_BIT_RATE, Clip, Codec, Track
 
 _ARROWS = {"higher": "↑", "lower": "↓"}
@@ -22,7 +23,7 @@ _PICTURES = {"waveform": "Waveform", "mel": "Log-mel", "difference": "Difference
 
 def render(data: Mapping[str, Any], sources: Sequence[str], clips: Sequence[Clip], codec: Codec) -> str:
     """The complete page. `sources` are the names of the tracks' sources, the reference first."""
-    style, script = _packaged("report.css"), _packaged("report.js")
+    style, script = _packaged("report.css"), web.player() + _packaged("report.js")
     reference = data["reference"]
     return Template(_packaged("page.html")).substitute(
         style=style,

@@ -2,9 +2,7 @@
 (() => {
   const find = (selector, root = document) => root.querySelector(selector);
   const findAll = (selector, root = document) => [...root.querySelectorAll(selector)];
-  const limited = (x, low, high) => Math.min(Math.max(x, low), high);
   const SKIP = 1; // s
-  const FADE = 0.003; // s; time constant of a switch, so that it does not click
 
   document.documentElement.classList.add("script");
   const notify = (text) => { find("#status").textContent = text; };
@@ -32,105 +30,15 @@
     button.addEventListener("click", () => sortTable(find("#summary"), column));
   });
 
-  // Playback: all tracks of a clip run at the same time and all but one are silent, so that a switch keeps the position.
+  // Playback
 
-  let context = null;
-  let active = null; // the only player that has decoded audio
-
-  async function decode(element) {
-    const base64 = element.src.slice(element.src.indexOf(",") + 1);
-    return context.decodeAudioData(Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)).buffer);
-  }
-
-  class Player {
-    constructor(elements, seconds, changed) {
-      Object.assign(this, { elements, duration: seconds, changed, selected: 0, offset: 0, buffers: null, voices: null });
-    }
-
-    get playing() { return this.voices !== null; }
-
-    get position() {
-      const elapsed = this.playing ? context.currentTime - this.started : 0;
-      return limited(this.offset + elapsed, 0, this.duration);
-    }
-
-    async play() {
-      if (this.playing || this.loading) return;
-      this.loading = true;
-      try {
-        context ??= new AudioContext({ sampleRate: Number(document.body.dataset.rate) });
-        if (active !== this) {
-          active?.release();
-          active = this;
-        }
-        await context.resume();
-        const buffers = this.buffers ?? await Promise.all(this.elements.map(decode));
-        if (active !== this) return; // another clip was started while this one was decoded
-        this.buffers = buffers;
-        this.duration = Math.min(...buffers.map((buffer) => buffer.duration));
-        if (this.position >= this.duration) this.offset = 0;
-        this.start();
-      } catch (error) {
-        notify(`This browser cannot play the audio: ${error.message}`);
-      } finally {
-        this.loading = false;
-      }
-    }
-
-    start() {
-      this.started = context.currentTime;
-      this.voices = this.buffers.map((buffer, i) => {
-        const source = new AudioBufferSourceNode(context, { buffer });
-        const gain = new GainNode(context, { gain: i === this.selected ? 1 : 0 });
-        source.connect(gain).connect(context.destination);
-        source.start(this.started, this.offset);
-        return { source, gain };
-      });
-      this.changed();
-      requestAnimationFrame(() => this.watch());
-    }
-
-    watch() {
-      if (!this.playing) return;
-      if (this.position >= this.duration) {
-        this.pause();
-        this.offset = 0;
-      } else {
-        requestAnimationFrame(() => this.watch());
-      }
-      this.changed();
-    }
-
-    pause() {
-      if (!this.playing) return;
-      this.offset = this.position;
-      this.voices.forEach(({ source }) => source.stop());
-      this.voices = null;
-      this.changed();
-    }
-
-    release() {
-      this.pause();
-      this.buffers = null;
-      if (active === this) active = null;
-    }
-
-    toggle() { return this.playing ? this.pause() : this.play(); }
-
-    select(index) {
-      if (index >= this.elements.length) return;
-      this.selected = index;
-      this.voices?.forEach(({ gain }, i) => gain.gain.setTargetAtTime(i === index ? 1 : 0, context.currentTime, FADE));
-      this.changed();
-    }
-
-    seek(seconds) {
-      const playing = this.playing;
-      this.pause();
-      this.offset = limited(seconds, 0, this.duration);
-      if (playing) this.start();
-      this.changed();
-    }
+  function playerOf(elements, seconds, changed) {
+    const decode = (element) => async (context) => {
+      const base64 = element.src.slice(element.src.indexOf(",") + 1);
+      return context.decodeAudioData(Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)).buffer);
+    };
+    const failed = (error) => notify(`This browser cannot play the audio: ${error.message}`);
+    return new Player({ tracks: elements.map(decode), rate: Number(document.body.dataset.rate), seconds, changed, failed });
   }
 
   function showPosition(player, play, slider) {
@@ -145,7 +53,7 @@
     const play = find(".play", article);
     const slider = find(".position", article);
     const radios = findAll("input[type=radio]", article);
-    const player = new Player(findAll("audio", article), Number(article.dataset.seconds), () => {
+    const player = playerOf(findAll("audio", article), Number(article.dataset.seconds), () => {
       showPosition(player, play, slider);
       find(".time", article).textContent = `${player.position.toFixed(2)} s`;
       article.style.setProperty("--position", player.position / player.duration);
@@ -245,7 +153,7 @@
     const x = Math.random() < 0.5 ? "a" : "b";
     const elements = [clip.track(a), clip.track(b), clip.track(x === "a" ? a : b)];
     const names = selects.map((select) => select.selectedOptions[0].textContent);
-    trial = { clip, x, names, player: new Player(elements, clip.seconds, showTrial) };
+    trial = { clip, x, names, player: playerOf(elements, clip.seconds, showTrial) };
     find("#abx-position").max = clip.seconds;
     find("#abx-clip").textContent = `Clip ${clip.key}`;
     find("#abx-trial").hidden = false;

@@ -1,7 +1,7 @@
 """Keys of the HiFi-GAN family, as in the reference's JSONs."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -11,6 +11,7 @@ from hifigan_jax.models.family import GeneratorConfig, StateDict
 
 if TYPE_CHECKING:
     from hifigan_jax.models.hifigan.generator import HiFiGAN
+    from hifigan_jax.models.onnx_graph import OnnxGraph, Value
 
 
 class ResidualUpsamplingConfig(GeneratorConfig):
@@ -54,6 +55,12 @@ class HiFiGANConfig(ResidualUpsamplingConfig):
         from hifigan_jax.models.hifigan.generator import HiFiGAN
 
         return HiFiGAN
+
+    def onnx(self) -> "Callable[[OnnxGraph, HiFiGAN, Value], Value]":
+        """HiFi-GAN in ONNX operators."""
+        from hifigan_jax.models.hifigan.onnx import generator
+
+        return generator
 
     def params_of(self, state_dict: StateDict, mel: Mel) -> dict[str, Any]:
         """Parameters from a state_dict of the reference."""

@@ -17,6 +17,7 @@ from hifigan_jax.models.generator import Stage, StagedGenerator
 from hifigan_jax.models.layers import WeightNormConv, WeightNormConvTranspose
 
 SLOPE = 0.1
+LAST_SLOPE = 0.01  # before conv_post: the reference uses torch's default there, unlike in all other layers
 
 
 class ResBlock1(nn.Module):
@@ -142,5 +143,4 @@ class HiFiGAN(ResidualUpsampling):
         yield Stage(self._to_audio, stride=1, left_context=6, latency=3)
 
     def _to_audio(self, x, edges):
-        # Slope 0.01: the reference uses torch's default here, unlike in all other layers.
-        return jnp.tanh(edges.zero(self.conv_post(nn.leaky_relu(x, 0.01))))
+        return jnp.tanh(edges.zero(self.conv_post(nn.leaky_relu(x, LAST_SLOPE))))

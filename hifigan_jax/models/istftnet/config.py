@@ -1,7 +1,7 @@
 """Keys of the iSTFTNet family (Kaneko et al. 2022, arXiv 2203.02395; code rishikksh20/iSTFTNet-pytorch)."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hifigan_jax.config.sections import Count, Mel
@@ -10,6 +10,7 @@ from hifigan_jax.models.hifigan.config import ResidualUpsamplingConfig
 
 if TYPE_CHECKING:
     from hifigan_jax.models.istftnet.generator import ISTFTNet
+    from hifigan_jax.models.onnx_graph import OnnxGraph, Value
 
 
 class ISTFTNetConfig(ResidualUpsamplingConfig):
@@ -35,6 +36,12 @@ class ISTFTNetConfig(ResidualUpsamplingConfig):
         from hifigan_jax.models.istftnet.generator import ISTFTNet
 
         return ISTFTNet
+
+    def onnx(self) -> "Callable[[OnnxGraph, ISTFTNet, Value], Value]":
+        """iSTFTNet in ONNX operators."""
+        from hifigan_jax.models.istftnet.onnx import generator
+
+        return generator
 
     def params_of(self, state_dict: StateDict, mel: Mel) -> dict[str, Any]:
         """Parameters from a state_dict of rishikksh20/iSTFTNet-pytorch. Its layers have the reference's names."""

@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from hifigan_jax.models.generator import Stage
-from hifigan_jax.models.hifigan.generator import ResidualUpsampling
+from hifigan_jax.models.hifigan.generator import LAST_SLOPE, ResidualUpsampling
 from hifigan_jax.models.layers import WeightNormConv
 
 
@@ -36,7 +36,7 @@ class ISTFTNet(ResidualUpsampling):
         yield Stage(self._to_audio, hop, left_context=2 * half + 5, latency=(half + 2) * hop)
 
     def _to_audio(self, x, edges):
-        x = edges.pad(nn.leaky_relu(x, 0.01), 1, 0, "reflect")  # torch's default slope
+        x = edges.pad(nn.leaky_relu(x, LAST_SLOPE), 1, 0, "reflect")
         inside = edges.extended(1)
         spectrogram = self.conv_post(x)
         log_magnitude, phase = jnp.split(spectrogram, 2, axis=-1)
@@ -52,9 +52,9 @@ def inverse_stft(
     Overlapping frames are added and divided by the sum of their squared windows. `inside` masks the frames (None: all).
     """
     n_fft = 2 * (magnitude.shape[-1] - 1)
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
+    window = hann(n_fft)
     bins = jnp.concatenate([magnitude * jnp.cos(phase), magnitude * jnp.sin(phase)], axis=-1)
-    frames = jnp.matmul(bins, jnp.asarray(_inverse_basis(n_fft) * window, bins.dtype), precision=lax.Precision.HIGHEST)
+    frames = jnp.matmul(bins, jnp.asarray(inverse_basis(n_fft) * window, bins.dtype), precision=lax.Precision.HIGHEST)
     weights = jnp.broadcast_to(jnp.asarray(window**2, bins.dtype), (1, *frames.shape[1:]))
     if inside is not None:
         frames, weights = (jnp.where(inside[..., None], x, 0) for x in (frames, weights))
@@ -71,7 +71,12 @@ def overlap_add(frames: Float[Array, "B L N"], hop: int) -> Float[Array, "B T"]:
     return total.reshape(rows, -1)[:, size // 2 : size // 2 + (count - 1) * hop]
 
 
-def _inverse_basis(n_fft: int) -> np.ndarray:
+def hann(n_fft: int) -> np.ndarray:
+    """The periodic Hann window of n_fft samples, float64."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
+
+
+def inverse_basis(n_fft: int) -> np.ndarray:
     """Matrix [2 K, n_fft] from real and imaginary parts of the bins to samples, as in `numpy.fft.irfft`."""
     identity = np.eye(n_fft // 2 + 1)
     return np.concatenate([np.fft.irfft(identity, n_fft), np.fft.irfft(1j * identity, n_fft)])

@@ -1,7 +1,7 @@
 """Keys of the MelGAN family (Kumar et al. 2019, arXiv 1910.06711; code descriptinc/melgan-neurips)."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -12,6 +12,7 @@ from hifigan_jax.models.family import DiscriminatorConfig, GeneratorConfig, Stat
 if TYPE_CHECKING:
     from hifigan_jax.models.melgan.discriminator import MelGANDiscriminator
     from hifigan_jax.models.melgan.generator import MelGAN
+    from hifigan_jax.models.onnx_graph import OnnxGraph, Value
 
 
 class MelGANConfig(GeneratorConfig):
@@ -46,6 +47,12 @@ class MelGANConfig(GeneratorConfig):
         from hifigan_jax.models.melgan.generator import MelGAN
 
         return MelGAN
+
+    def onnx(self) -> "Callable[[OnnxGraph, MelGAN, Value], Value]":
+        """MelGAN in ONNX operators."""
+        from hifigan_jax.models.melgan.onnx import generator
+
+        return generator
 
     def params_of(self, state_dict: StateDict, mel: Mel) -> dict[str, Any]:
         """Parameters from a state_dict of descriptinc/melgan-neurips or seungwonpark/melgan."""
