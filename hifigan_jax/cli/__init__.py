@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from hifigan_jax.errors import HifiganError
+from hifigan_jax.printing import flush_stdout
 from hifigan_jax.runtime import explaining_memory
 
 COMMANDS = {
@@ -60,6 +61,8 @@ def run(command: str, arguments: Sequence[str] | None = None, name: str | None =
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    finally:
+        flush_stdout()
 
 
 def _use_signal_stack() -> None:

@@ -5,14 +5,13 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from hifigan_jax import runtime
 from hifigan_jax.cli.options import add_compile_cache, add_compute_dtype, add_mel_convention
 from hifigan_jax.errors import DataError, UsageError
 from hifigan_jax.files import atomic_write, clear_temporary
-from hifigan_jax.printing import print_line
+from hifigan_jax.printing import Printer
 from hifigan_jax.synthesis.existing import complete_outputs
 from hifigan_jax.synthesis.folder import MELS, RECORDINGS, Outcome, output_paths, size_of, synthesize_files
 
@@ -80,7 +79,7 @@ def main(options: argparse.Namespace) -> int:
     outcomes = [Outcome(path, targets[path], 0.0, skipped=True) for path in targets if path in skipped]
     missing = {path: target for path, target in targets.items() if path not in skipped}
     try:
-        written = partial(print_line, consequence="synthesis continues without printing")
+        written = Printer("synthesis continues")
         outcomes.extend(synthesize_files(vocoder, missing, kind, written, converted, options.force))
     finally:
         if options.report:

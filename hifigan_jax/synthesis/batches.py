@@ -90,7 +90,7 @@ class BatchRunner:
             mask = np.zeros((rows, self._half(frames)), bool)
             mask[:, : span.stop - span.start] = batch.frame_mask[:, span.start : span.stop]
             for large, small in zip(batch.windows, windows, strict=True):
-                batch.kind(large, frames).place(span, small, self._settings)
+                batch.kind.copy(large, span, small, self._settings)
             found = self.finish(program, params, self.start(program, params, batch.kind, windows, mask))
             first, last = span.valid_start - span.start, span.valid_stop - span.start
             audio[:, span.valid_start * hop : span.valid_stop * hop] = found[:, first * hop : last * hop]

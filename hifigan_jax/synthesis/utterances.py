@@ -24,9 +24,14 @@ class MelUtterance(NamedTuple):
         """An empty window [size, M]."""
         return np.zeros((size, settings.num_mels), np.float32)
 
+    @staticmethod
+    def copy(mel: np.ndarray, span: Span, row: np.ndarray, settings: Mel) -> None:
+        """Copies the span's frames of a mel or of another window into the window `row`."""
+        row[span.offset : span.offset + span.stop - span.start] = mel[span.start : span.stop]
+
     def place(self, span: Span, row: np.ndarray, settings: Mel) -> None:
-        """Copies the span's mel frames into the window `row`."""
-        row[span.offset : span.offset + span.stop - span.start] = self.mel[span.start : span.stop]
+        """Copies the span's frames into the window `row`."""
+        self.copy(self.mel, span, row, settings)
 
 
 class AudioUtterance(NamedTuple):
@@ -45,11 +50,16 @@ class AudioUtterance(NamedTuple):
         """The samples [T] that the mel of an empty window of `size` frames is computed from."""
         return np.zeros((size - 1) * settings.hop_size + settings.n_fft, np.float32)
 
-    def place(self, span: Span, row: np.ndarray, settings: Mel) -> None:
-        """Copies the samples that the span's mel frames are computed from into `row`."""
+    @staticmethod
+    def copy(padded: np.ndarray, span: Span, row: np.ndarray, settings: Mel) -> None:
+        """Copies the samples that the span's mel frames are computed from, of a recording or of another window, into `row`."""
         offset, start = span.offset * settings.hop_size, span.start * settings.hop_size
         size = (span.stop - span.start - 1) * settings.hop_size + settings.n_fft
-        row[offset : offset + size] = self.padded[start : start + size]
+        row[offset : offset + size] = padded[start : start + size]
+
+    def place(self, span: Span, row: np.ndarray, settings: Mel) -> None:
+        """Copies the samples that the span's mel frames are computed from into `row`."""
+        self.copy(self.padded, span, row, settings)
 
 
 Utterance = MelUtterance | AudioUtterance

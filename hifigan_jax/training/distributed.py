@@ -28,6 +28,7 @@ def join_cluster(environment: Mapping[str, str]) -> None:
     cluster = find_cluster(environment)
     if cluster is None:
         return
+    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM away from StopRequest
     try:
         jax.distributed.initialize(**cluster._asdict(), initialization_timeout=TIMEOUT)
     except (RuntimeError, ValueError) as error:

@@ -93,7 +93,8 @@ class Timer:
 def _tensorboard(folder: Path, step: int):
     try:
         from hifigan_jax.training.event_file import EventFile
-    except ImportError:
-        logger.warning("tensorboardX is not installed: no TensorBoard files are written; metrics.jsonl contains all values")
+    except Exception as error:  # it is missing, or its dependencies do not match
+        reason = "is not installed" if isinstance(error, ImportError) else f"cannot be imported ({error!s:.100})"
+        logger.warning("tensorboardX %s: no TensorBoard files are written; metrics.jsonl contains all values", reason)
         return None
     return EventFile(folder, step)

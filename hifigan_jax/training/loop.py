@@ -14,6 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from hifigan_jax import data, faults
 from hifigan_jax.config import Config
 from hifigan_jax.errors import HifiganError
+from hifigan_jax.files import clear_temporary
 from hifigan_jax.processes import worst
 from hifigan_jax.recordings import Corpus, load_corpus
 from hifigan_jax.runtime import explaining_memory
@@ -36,8 +37,6 @@ from hifigan_jax.trees import first_non_finite
 
 logger = logging.getLogger(__name__)
 
-WITHOUT_STDOUT = "training continues without printing"
-
 
 def train(config: Config, finetune_from: str | None = None, stop: StopRequest | None = None) -> None:
     """Trains until max_steps, training_epochs or a stop signal; resumes from the run's newest checkpoint.
@@ -53,6 +52,8 @@ def train(config: Config, finetune_from: str | None = None, stop: StopRequest | 
             with first_process_first():
                 if jax.process_index() == 0:
                     held.enter_context(locked(folder))
+                stop.check()
+                clear_temporary(folder)
                 open_run_folder(config)
                 corpus = load_corpus(config, folder / "recordings.json", stop.check)
             with explaining_memory(

@@ -6,12 +6,10 @@ from pathlib import Path
 import jax
 
 from hifigan_jax.config.sections import Run
-from hifigan_jax.printing import print_line
+from hifigan_jax.printing import Printer
 from hifigan_jax.set_aside import SetAside
 from hifigan_jax.training.health import History
 from hifigan_jax.training.logging import MetricsLog, Timer, progress_line, tagged
-
-_CONSEQUENCE = "training continues without printing"
 
 
 class Progress:
@@ -19,13 +17,13 @@ class Progress:
 
     def __init__(self, options: Run, folder: Path, step: int, set_aside: SetAside):
         self.options, self.folder, self.set_aside = options, folder, set_aside
-        self.timer = Timer()
+        self.timer, self.printer = Timer(), Printer("training continues")
         self.log = MetricsLog(folder, step) if jax.process_index() == 0 else None
 
     def epoch(self, number: int, batches: int) -> None:
         """Prints the number of an epoch that starts, unless epochs are shorter than stdout_interval."""
         if self.log and batches >= self.options.stdout_interval:
-            print_line(f"Epoch: {number}", _CONSEQUENCE)
+            self.printer(f"Epoch: {number}")
 
     def step(self, step: int, losses: Mapping[str, jax.Array], always_write: bool) -> None:
         """Prints and writes the losses of a step if they are due; `always_write` before the run validates, saves or ends."""
@@ -35,7 +33,7 @@ class Progress:
             return
         values, seconds = numbers(losses), self.timer.seconds_per_batch()
         if prints:
-            print_line(progress_line(step, values, seconds), _CONSEQUENCE)
+            self.printer(progress_line(step, values, seconds))
         if writes:
             gone = {"training/recordings_set_aside": float(len(self.set_aside))} if self.set_aside else {}
             self.log.scalars(step, tagged(values) | {"training/batch_seconds": seconds} | gone)

@@ -21,7 +21,7 @@ class StopRequest:
 
     def __init__(self):
         self.requested = False
-        self._exit = contextlib.ExitStack()
+        self._exit, self._ending = contextlib.ExitStack(), threading.Lock()
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
@@ -42,30 +42,30 @@ class StopRequest:
 
     def _request(self, number, _) -> None:
         if self.requested:  # where another library receives the wake-up, as uvloop does while Orbax writes
-            _end(number)
+            self._end(number)
         self.requested = True
 
     def _watch(self, exit: contextlib.ExitStack) -> None:
         """Starts the thread that counts signals; `exit` stops it."""
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
-        thread = threading.Thread(target=_count, args=(reader, self.SIGNALS), name="signals", daemon=True)
+        thread = threading.Thread(target=self._count, args=(reader,), name="signals", daemon=True)
         thread.start()
         exit.callback(os.close, reader)
         exit.callback(thread.join)
         exit.callback(os.close, writer)  # ends the thread
         exit.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(writer, warn_on_full_buffer=False))
 
+    def _count(self, reader: int) -> None:
+        """Ends the process at the second signal whose number arrives at the file descriptor `reader`; returns at its end."""
+        received = 0
+        while number := os.read(reader, 1):
+            received += number[0] in self.SIGNALS
+            if received == 2:
+                self._end(number[0])
 
-def _count(reader: int, signals: tuple[int, ...]) -> None:
-    """Ends the process at the second of `signals` whose numbers arrive at the file descriptor `reader`; returns at its end."""
-    received = 0
-    while number := os.read(reader, 1):
-        received += number[0] in signals
-        if received == 2:
-            _end(number[0])
-
-
-def _end(number: int) -> None:
-    os.write(2, b"second signal: ended without saving\n")
-    os._exit(128 + number)
+    def _end(self, number: int) -> None:
+        if self._ending.acquire(blocking=False):  # the handler and the thread can arrive here at the same time
+            with contextlib.suppress(OSError):
+                os.write(2, b"second signal: ended without saving\n")
+            os._exit(128 + number)

@@ -13,7 +13,7 @@ V1 = str(packaged_config("config_v1"))
 def configuration(monkeypatch):
     """configuration(*flags): the configuration that `train.py --config config_v1.json` trains with these flags."""
     trained = []
-    monkeypatch.setattr("hifigan_jax.training.loop.train", lambda config, finetune_from: trained.append(config))
+    monkeypatch.setattr("hifigan_jax.training.loop.train", lambda config, finetune_from, stop: trained.append(config))
 
     def configuration(*flags):
         assert train.main(train.parser().parse_args(["--config", V1, *flags])) == 0
