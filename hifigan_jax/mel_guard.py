@@ -16,7 +16,7 @@ from hifigan_jax.errors import DataError
 from hifigan_jax.filterbank import compress, filterbank, hann, silence
 from hifigan_jax.mel_conversion import expand
 
-_SHORTEST = 32  # frames; shorter mels are checked for their range only
+_SHORTEST = 64  # frames; shorter mels are checked for their range only
 _MARGINS = {"clamp": (0.2, 0.1), "add": (0.1, 0.1)}  # parts of the range by which predicted mels may exceed it at each end
 _OUTLIERS = 0.01  # part of the values that may be outside
 _UNLIKELY = 12.0  # a distance above which a mel is not taken for speech
@@ -57,8 +57,8 @@ def bounds(c: Convention) -> tuple[float, float]:
     """The lowest and the highest value that a mel of audio within [-1, 1] can have, over all bins."""
     window = hann(c)
     filters = filterbank(c)
-    by_energy = np.linalg.norm(filters, axis=1) * np.sqrt(c.n_fft * (window**2).sum() / 2)
-    highest = np.minimum(by_energy, filters.max(axis=1) * window.sum() * np.sqrt(c.num_mels)) ** c.power
+    by_energy = np.linalg.norm(filters, axis=1) * np.sqrt(c.n_fft * (window**2).sum())  # Cauchy-Schwarz and Parseval
+    highest = np.minimum(by_energy, filters.sum(axis=1) * window.sum()) ** c.power
     return float(silence(c).min()), float(compress(highest, c).max())
 
 
