@@ -56,6 +56,11 @@ def main() -> None:
     sys.exit(bool(bad or non_finite))
 
 
+def fail(points: str) -> None:
+    """Makes these fault points of this process fail."""
+    os.environ["HIFIGAN_JAX_FAULT"] = points
+
+
 class Case:
     """One run with a fault, and what is wrong with it."""
 
@@ -68,10 +73,8 @@ class Case:
 
     def run(self) -> None:
         """Runs the case and checks it."""
-        fault = {"HIFIGAN_JAX_FAULT": f"{self.point}:{FIRST}-{FIRST + self.count - 1}"}
-        process = common.Forks().start(
-            ["--config", str(self.config)], self.log, before=functools.partial(os.environ.update, fault)
-        )
+        request = functools.partial(fail, f"{self.point}:{FIRST}-{FIRST + self.count - 1}")
+        process = common.Forks().start(["--config", str(self.config)], self.log, before=request)
         process.join()
         ends = self.times == TEN and self.point != "batch"
         self.text = self.log.read_text()
