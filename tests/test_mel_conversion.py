@@ -111,7 +111,7 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("name", CONVENTIONS.keys() - set(CONVERTIBLE))
+@pytest.mark.parametrize("name", sorted(CONVENTIONS.keys() - set(CONVERTIBLE)))
 def test_other_mels_are_refused_with_the_reason_and_what_would_work(name):
     with pytest.raises(UsageError) as caught:
         conversion(HIFIGAN, name)

@@ -88,7 +88,8 @@ def generate_of(config: Config) -> Callable[..., Array]:
             shape = (mel.shape[0], generator.shortest - 1, config.mel.num_mels)
             x = jnp.concatenate([x, jnp.broadcast_to(frame, shape)], axis=1)
             x = x[:, : jax.core.max_dim(mel.shape[2], generator.shortest)]
-        y = generator.apply({"params": traverse_util.unflatten_dict(dict(params), sep="/")}, Conditions(x))
+        arrays = {path: jnp.asarray(value) for path, value in params.items()}  # weights inside the program are NumPy arrays
+        y = generator.apply({"params": traverse_util.unflatten_dict(arrays, sep="/")}, Conditions(x))
         return y[:, : mel.shape[2] * config.mel.hop_size]
 
     return audio
