@@ -14,7 +14,9 @@ from hifigan_jax.weights.pretrained import PRETRAINED, Pretrained, cache_folder,
 
 WEIGHTS = b"weights of the generator"
 MEMBER = "tiny_voice/data/generator.pth.tar"
-MODEL = Pretrained("tiny-voice==1.0", MEMBER, hashlib.sha256(WEIGHTS).hexdigest(), "config_v1", "a stand-in", "https://example.org", "MIT")
+MODEL = Pretrained(
+    "tiny-voice==1.0", MEMBER, hashlib.sha256(WEIGHTS).hexdigest(), "config_v1", "a stand-in", "https://example.org", "MIT"
+)
 
 
 @pytest.fixture(autouse=True)
