@@ -97,7 +97,7 @@ def synthesis(names: list[str], recordings: list[Path], made: dict[str, FrontEnd
     targets, utterances, same = {}, {}, {}
     for path in recordings:
         audio = read_audio_at(path, rate)
-        targets[path] = log_mel(audio, settings)
+        targets[path] = audio
         for name in names:
             mel = made[name](audio)
             content = path, mel.tobytes(), conversion(vocoder.settings, name).kept(mel.shape[1]).start  # equal mels once
@@ -105,9 +105,11 @@ def synthesis(names: list[str], recordings: list[Path], made: dict[str, FrontEnd
             utterances[content] = vocoder.utterance_of_mel(mel.T, vocoder.conversion(name))
     errors = {}
     for content, speech in vocoder.synthesize(utterances.items()):
-        target, frames = targets[content[0]], log_mel(speech, settings)
-        shared = min(len(target), len(frames))
-        errors[content] = np.abs(frames[:shared] - target[:shared]).mean()
+        shared = min(speech.size, targets[content[0]].size)
+        audio = targets[content[0]][:shared], speech[:shared]
+        starts = 0, settings.hop_size // 2  # speech is best in the frames that it was made from: those of both framings count
+        both = [np.abs(np.subtract(*(log_mel(one[start:], settings) for one in audio))).mean() for start in starts]
+        errors[content] = np.mean(both)
     return {name: float(np.mean([errors[same[name, path]] for path in recordings])) for name in names}
 
 

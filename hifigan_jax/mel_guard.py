@@ -16,7 +16,7 @@ from hifigan_jax.errors import DataError
 from hifigan_jax.filterbank import compress, filterbank, hann, silence
 from hifigan_jax.mel_conversion import expand
 
-_SHORTEST = 64  # frames; shorter mels are checked for their range only
+_SHORTEST = 56  # frames; shorter mels are checked for their range only
 _MARGINS = {"clamp": (0.2, 0.1), "add": (0.1, 0.1)}  # parts of the range by which predicted mels may exceed it at each end
 _OUTLIERS = 0.01  # part of the values that may be outside
 _UNLIKELY = 12.0  # a distance above which a mel is not taken for speech
