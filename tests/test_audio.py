@@ -70,7 +70,7 @@ def test_a_failed_write_is_a_disk_error(tmp_path, noise):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.wav").mkdir()
     (tmp_path / "folder.wav" / "inside").write_text("")
-    for path in (tmp_path / "file" / "a.wav", tmp_path / "folder.wav", tmp_path / ("a" * 300)):
+    for path in (tmp_path / "file" / "a.wav", tmp_path / "folder.wav"):
         assert error_message(audio.write_wav, path, noise, RATE, error=DiskError).startswith(f"{path}: cannot be written")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.wav"]
 
