@@ -1,5 +1,6 @@
 """Programs are lowered for their target platform, whatever the host's platform; in these tests, the host is a CPU."""
 
+import functools
 import re
 
 import jax
@@ -106,7 +107,7 @@ def test_cpus_train_without_grouped_convolutions(training):
     assert "stablehlo.case" not in text
 
 
-def test_an_exported_program_contains_the_forms_of_all_platforms(normal):
+def test_a_program_for_all_platforms_has_plain_convolutions_and_the_same_gradients(normal):
     x, kernel = normal(1, 40, 8), normal(11, 2, 16)
 
     def loss(x, kernel):
@@ -115,4 +116,5 @@ def test_an_exported_program_contains_the_forms_of_all_platforms(normal):
     gradients = jax.jit(jax.grad(loss, argnums=(0, 1)))
     exported = jax.export.export(gradients, platforms=("cpu", "cuda", "tpu"))(x, kernel)
     assert grouped_convolutions(exported.mlir_module()) > 0  # none of them for CPUs
-    jax.tree.map(np.testing.assert_array_equal, exported.call(x, kernel), gradients(x, kernel))
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
+    jax.tree.map(close, exported.call(x, kernel), gradients(x, kernel))

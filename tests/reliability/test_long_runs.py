@@ -8,11 +8,11 @@ import pytest
 
 FOLDER = pathlib.Path(__file__).parents[2] / "benchmarks" / "reliability"
 HELPERS = {"common", "run", "reference"}
-SHORT = {"kills", "order"}  # no other test covers these
 PROGRAMS = sorted({path.stem for path in FOLDER.glob("*.py")} - HELPERS)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in SHORT else [pytest.mark.slow]) for name in PROGRAMS])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_every_bar_of_a_program_holds(name):
     command = [sys.executable, FOLDER / "run.py", "--quick", "--only", f"{name}.py"]
     result = subprocess.run(command, capture_output=True, text=True)

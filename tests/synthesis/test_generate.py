@@ -26,11 +26,11 @@ def mel(rng):
 def test_generate_equals_decode(vocoder, mel):
     audio = jax.jit(vocoder.generate)(vocoder.params, mel)
     assert audio.shape == (12 * vocoder.hop_size,)
-    np.testing.assert_allclose(audio, vocoder.decode(mel), atol=1e-5)
+    np.testing.assert_allclose(audio, vocoder.decode(mel), atol=2e-5)
 
 
 def test_an_utterance_shorter_than_the_padding_equals_decode(vocoder, mel):
-    np.testing.assert_allclose(vocoder.generate(vocoder.params, mel[:, :2]), vocoder.decode(mel[:, :2]), atol=1e-5)
+    np.testing.assert_allclose(vocoder.generate(vocoder.params, mel[:, :2]), vocoder.decode(mel[:, :2]), atol=2e-5)
 
 
 def test_batches_vmap_and_shard_map_give_each_row_its_own_audio(vocoder, mel):
@@ -41,7 +41,7 @@ def test_batches_vmap_and_shard_map_give_each_row_its_own_audio(vocoder, mel):
         vocoder.generate, mesh=mesh, in_specs=(PartitionSpec(), PartitionSpec("data")), out_specs=PartitionSpec("data")
     )
     for function in (vocoder.generate, jax.vmap(vocoder.generate, (None, 0)), by_device):
-        np.testing.assert_allclose(jax.jit(function)(vocoder.params, batch), expected, atol=1e-5)
+        np.testing.assert_allclose(jax.jit(function)(vocoder.params, batch), expected, atol=2e-5)
 
 
 def test_the_gradient_through_the_vocoder_predicts_the_change_of_a_loss(vocoder, mel, rng, float64):
