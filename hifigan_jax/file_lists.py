@@ -1,6 +1,7 @@
 """Which recordings a run trains on and validates with: file lists, folders, and recordings held out."""
 
 import codecs
+import itertools
 import logging
 import os
 from collections.abc import Collection, Sequence
@@ -44,8 +45,8 @@ def hold_out(paths: Sequence[str], usable: Collection[str]) -> tuple[list[str], 
     held_out: set[str] = set()
     for i in range(count):
         first = i * len(paths) // count
-        following = (path for path in (*paths[first:], *paths[:first]) if path in usable and path not in held_out)
-        held_out.update([path for path, _ in zip(following, range(1), strict=False)])
+        following = (paths[(first + offset) % len(paths)] for offset in range(len(paths)))
+        held_out.update(itertools.islice((path for path in following if path in usable and path not in held_out), 1))
     logger.info("%d of %d recordings are held out for validation", len(held_out), len(paths))
     return [path for path in paths if path not in held_out], [path for path in paths if path in held_out]
 

@@ -46,11 +46,12 @@ def clear_temporary(folder: Path) -> None:
     """Deletes the temporary files in a folder that processes of this host left there when they were killed."""
     with suppress(OSError):
         for path in folder.iterdir():
-            if (found := _TEMPORARY.fullmatch(path.name)) and not _exists(int(found[1])):
+            if (found := _TEMPORARY.fullmatch(path.name)) and not process_exists(int(found[1])):
                 path.unlink(missing_ok=True)
 
 
-def _exists(pid: int) -> bool:
+def process_exists(pid: int) -> bool:
+    """Whether this host has a process of this number."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

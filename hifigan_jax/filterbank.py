@@ -29,11 +29,15 @@ def filterbank(c: Convention) -> Float[np.ndarray, "M B"]:
     return triangles if c.norm == "none" else triangles * (2 / (edges[2:] - edges[:-2]))[:, None]
 
 
-def hann(c: Convention) -> Float[np.ndarray, " n_fft"]:
-    """The Hann window of win_size samples, centered in n_fft samples."""
-    period = c.win_size - (c.window == "symmetric")
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(c.win_size) / period)
+def hann(size: int, period: int | None = None) -> Float[np.ndarray, " size"]:
+    """The Hann window of `size` samples; periodic, unless another `period` is given."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / (size if period is None else period))
+
+
+def analysis_window(c: Convention) -> Float[np.ndarray, " n_fft"]:
+    """The convention's Hann window of win_size samples, centered in n_fft samples."""
     left = (c.n_fft - c.win_size) // 2
+    window = hann(c.win_size, c.win_size - (c.window == "symmetric"))
     return np.pad(window, (left, c.n_fft - c.win_size - left))
 
 

@@ -39,8 +39,12 @@ def _walk(folder: str, left_out: str | None, seen: set[str]) -> Iterator[str]:
     except OSError as error:
         logger.warning("left out: %s: cannot be read: %s", folder, error.strerror)
         return
-    folders = [entry for entry in visible if _is_folder(entry)]
-    yield from (entry.path for entry in visible if entry not in folders)
+    folders = []
+    for entry in visible:
+        if _is_folder(entry):
+            folders.append(entry)
+        else:
+            yield entry.path
     for entry in sorted(folders, key=lambda entry: entry.is_symlink()):
         yield from _walk(entry.path, left_out, seen)
 

@@ -1,7 +1,8 @@
 """A generator from one file of weights: a PyTorch checkpoint of any project, or a safetensors file."""
 
+import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from hifigan_jax.errors import CheckpointError, UsageError
 from hifigan_jax.manifest import HINT, MismatchError
 from hifigan_jax.models.generator import Conditions
 from hifigan_jax.trees import shape_difference
-from hifigan_jax.weights.envelopes import is_preferred, state_dicts
+from hifigan_jax.weights.envelopes import Candidate, is_preferred, state_dicts
 from hifigan_jax.weights.safetensors_file import is_safetensors, read_safetensors
 from hifigan_jax.weights.torch_file import read_torch_file
 
@@ -33,11 +34,12 @@ def from_file(path: Path, config: str | Path | None) -> Generator:
     content, embedded = read_safetensors(path) if is_safetensors(path) else (read_torch_file(path), None)
     if embedded is not None:
         return _fitting(content, resolved(config, lambda: parse_config(embedded, path, purpose="inference"), str(path)), path)
-    if found := config or _config_beside(path):
-        chosen = load_config(found, purpose="inference")
-        if config is not None:
-            _warn_of_differences(Path(config), chosen, path.with_name("config.json"))
+    if config is not None:
+        chosen = load_config(config, purpose="inference")
+        _warn_of_differences(Path(config), chosen, path.with_name("config.json"))
         return _fitting(content, chosen, path)
+    if beside := _config_beside(path):
+        return _fitting(content, beside, path)
     return _recognized(content, path)
 
 
@@ -67,10 +69,10 @@ def check_shapes(params: dict[str, Any], config: Config, path: Path) -> None:
         )
 
 
-def _params_in(content: Any, config: Config) -> dict[str, Any]:
-    """The parameters of the generator from the state_dict in `content` that its family accepts. Raises CheckpointError."""
+def _params_in(content: Any, candidates: Sequence[Candidate], config: Config) -> dict[str, Any]:
+    """The parameters of the generator from the candidate in `content` that its family accepts. Raises CheckpointError."""
     accepted, refusals = {}, []
-    for prefix, state_dict in state_dicts(content):
+    for prefix, state_dict in candidates:
         if any(prefix.startswith(known) for known in accepted):
             continue  # a part of a generator
         try:
@@ -78,30 +80,35 @@ def _params_in(content: Any, config: Config) -> dict[str, Any]:
         except CheckpointError as error:
             refusals.append(error)
         if is_preferred(prefix) and prefix in accepted:
-            break
+            break  # preferred candidates come first
     if not accepted:
         if isinstance(content, Mapping) and ("mpd" in content or "msd" in content):
             raise CheckpointError("contains discriminators and optimizers: use the g_* file of the same step")
         raise refusals[0] if refusals else CheckpointError("not a state_dict, which maps names to tensors")
-    if len(accepted) > 1 and not is_preferred([*accepted][-1]):
+    if len(accepted) > 1:
         where = " and ".join(prefix.removesuffix(".") for prefix in accepted)
         raise CheckpointError(f"contains several generators, under {where:.100}: save one of them alone")
-    return jax.tree.map(lambda leaf: leaf.astype("float32"), [*accepted.values()][-1])
+    return jax.tree.map(lambda leaf: leaf.astype("float32"), next(iter(accepted.values())))
 
 
 def _fitting(content: Any, config: Config, path: Path) -> Generator:
     try:
-        params = _params_in(content, config)
+        params = _params_in(content, state_dicts(content), config)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
     check_shapes(params, config, path)
     return Generator(config, params, str(path))
 
 
-def _config_beside(path: Path) -> Path | None:
-    """config.json beside the weights, else the only JSON file there that is a configuration."""
+def _config_beside(path: Path) -> Config | None:
+    """config.json beside the weights, else the only JSON file there that is a configuration. Raises UsageError."""
     usual = path.with_name("config.json")
-    found = [usual] if usual.is_file() else [file for file in sorted(path.parent.glob("*.json")) if _is_config(file)]
+    if usual.is_file():
+        return load_config(usual, purpose="inference")
+    found = []
+    for file in sorted(path.parent.glob("*.json")):
+        with contextlib.suppress(UsageError):  # of something else
+            found.append(load_config(file, purpose="inference"))
     return found[0] if len(found) == 1 else None
 
 
@@ -115,21 +122,14 @@ def _warn_of_differences(given: Path, config: Config, beside: Path) -> None:
         logger.warning("%s: contradicts %s beside the weights, which is ignored: %s", given, beside, ", ".join(differing))
 
 
-def _is_config(path: Path) -> bool:
-    try:
-        load_config(path, purpose="inference")
-    except UsageError:
-        return False
-    return True
-
-
 def _recognized(content: Any, path: Path) -> Generator:
     """Loads the weights with the packaged configuration that has parameters of the same names and shapes."""
     names, refusals = sorted(file.stem for file in packaged_configs().glob("*.json")), {}
+    candidates = state_dicts(content)
     for name in names:
         config = load_config(packaged_config(name))
         try:
-            params = _params_in(content, config)
+            params = _params_in(content, candidates, config)
         except CheckpointError as error:
             refusals[name] = str(error)
             continue

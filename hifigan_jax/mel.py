@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from hifigan_jax.config.sections import Mel
 from hifigan_jax.conventions import Convention
-from hifigan_jax.filterbank import filterbank, hann
+from hifigan_jax.filterbank import analysis_window, filterbank
 
 _PADDINGS = {"reflect": "reflect", "zero": "constant"}
 
@@ -33,7 +33,7 @@ def log_mel_of_padded(audio: Float[Array, "B T"], settings: Mel) -> Float[Array,
     convention = settings.convention
     frames = (audio.shape[1] - settings.n_fft) // settings.hop_size + 1
     index = np.arange(frames)[:, None] * settings.hop_size + np.arange(settings.n_fft)
-    window = jnp.asarray(hann(convention), audio.dtype)
+    window = jnp.asarray(analysis_window(convention), audio.dtype)
     spectrum = jnp.fft.rfft(audio[:, index] * window[None, None])
     magnitude = _magnitude(spectrum, convention)
     filters = jnp.asarray(filterbank(convention), audio.dtype)

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from hifigan_jax.conventions import CONVENTIONS, Convention
 from hifigan_jax.errors import DataError
-from hifigan_jax.filterbank import compress, filterbank, hann, silence
+from hifigan_jax.filterbank import analysis_window, compress, filterbank, silence
 from hifigan_jax.mel_conversion import expand
 
 _SHORTEST = 56  # frames; shorter mels are checked for their range only
@@ -55,7 +55,7 @@ def statistics(mel: Float[np.ndarray, "F M"], c: Convention) -> Statistics:
 
 def bounds(c: Convention) -> tuple[float, float]:
     """The lowest and the highest value that a mel of audio within [-1, 1] can have, over all bins."""
-    window = hann(c)
+    window = analysis_window(c)
     filters = filterbank(c)
     by_energy = np.linalg.norm(filters, axis=1) * np.sqrt(c.n_fft * (window**2).sum())  # Cauchy-Schwarz and Parseval
     highest = np.minimum(by_energy, filters.sum(axis=1) * window.sum()) ** c.power

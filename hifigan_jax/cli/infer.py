@@ -75,7 +75,7 @@ def main(options: argparse.Namespace) -> int:
     vocoder = Vocoder.from_pretrained(options.checkpoint_file, options.config, options.compute_dtype)
     loaded = time.perf_counter()
     converted = vocoder.conversion(options.mel_convention, options.mel_statistics)
-    skipped = complete_outputs(targets, kind, vocoder, converted or vocoder.conversion()) if options.skip_existing else set()
+    skipped = complete_outputs(targets, kind, vocoder, converted) if options.skip_existing else set()
     outcomes = [Outcome(path, targets[path], 0.0, skipped=True) for path in targets if path in skipped]
     missing = {path: target for path, target in targets.items() if path not in skipped}
     try:

@@ -5,8 +5,8 @@ from jaxtyping import Complex, Float
 
 from hifigan_jax.config.sections import Mel
 from hifigan_jax.evaluation.metric import Audio
-from hifigan_jax.evaluation.spectra import frames_of, hann, log_mel
-from hifigan_jax.filterbank import filterbank
+from hifigan_jax.evaluation.spectra import frames_of, log_mel
+from hifigan_jax.filterbank import filterbank, hann
 
 ITERATIONS, MOMENTUM, SEED = 60, 0.99, 0
 _BLOCK = 64  # frames per least-squares problem

@@ -5,7 +5,7 @@ from jaxtyping import Float
 
 from hifigan_jax.config.sections import Mel
 from hifigan_jax.evaluation.metric import Audio
-from hifigan_jax.filterbank import compress, filterbank
+from hifigan_jax.filterbank import compress, filterbank, hann
 
 MEL_BINS, MEL_FFT, MEL_HOP, MEL_FMAX = 80, 1024, 256, 8000.0  # HiFi-GAN's, at every sampling rate
 
@@ -13,11 +13,6 @@ MEL_BINS, MEL_FFT, MEL_HOP, MEL_FMAX = 80, 1024, 256, 8000.0  # HiFi-GAN's, at e
 def frames_of(audio: Float[np.ndarray, " T"], size: int, hop: int) -> Float[np.ndarray, "F size"]:
     """Overlapping frames of `size` samples, as a view."""
     return np.lib.stride_tricks.sliding_window_view(audio, size)[::hop]
-
-
-def hann(size: int) -> Float[np.ndarray, " size"]:
-    """A periodic Hann window."""
-    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
 
 
 def power(audio: Audio, n_fft: int, hop: int, window: np.ndarray, padding: int) -> Float[np.ndarray, "F B"]:

@@ -4,7 +4,7 @@ import numpy as np
 
 from hifigan_jax.config import Mel
 from hifigan_jax.conventions import Convention
-from hifigan_jax.filterbank import filterbank, hann
+from hifigan_jax.filterbank import analysis_window, filterbank
 from hifigan_jax.models.onnx_graph import OnnxGraph, Value
 
 
@@ -29,7 +29,7 @@ def _spectrum(graph: OnnxGraph, c: Convention, x: Value, wave: np.ufunc) -> Valu
     period = _float32(wave(2 * np.pi * np.arange(c.n_fft) / c.n_fft))
     index = graph.add("Mul", np.arange(c.n_fft // 2 + 1)[:, None, None, None], np.arange(c.n_fft)[None, None, None])
     kernel = graph.add("Gather", period, graph.add("Mod", index, np.array(c.n_fft)))
-    windowed = graph.add("Mul", kernel, _float32(hann(c))[None, None, None])
+    windowed = graph.add("Mul", kernel, _float32(analysis_window(c))[None, None, None])
     return graph.add("Conv", x, windowed, kernel_shape=[1, c.n_fft], strides=[1, c.hop_size])
 
 

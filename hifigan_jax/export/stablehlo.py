@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from hifigan_jax.config import Config
 from hifigan_jax.errors import UsageError
 from hifigan_jax.export.source import folded, model_of, provenance
-from hifigan_jax.files import atomic_write
+from hifigan_jax.files import atomic_folder
 from hifigan_jax.filterbank import silence
 from hifigan_jax.generator_file import Generator
 from hifigan_jax.models.generator import Conditions
@@ -42,8 +42,6 @@ def export_stablehlo(generator: Generator, folder: Path, weights_inside: bool = 
     if not weights_inside:
         files[WEIGHTS] = _npz(weights)
     files[LOADER] = Path(__file__).with_name("stablehlo_loader.py").read_bytes()
-    for name, content in files.items():
-        _write(folder / name, content)
     digests = {name: hashlib.sha256(files[name]).hexdigest() for name in (PROGRAM, WEIGHTS) if name in files}
     manifest = {
         "input": f"log-mel, float32 [batch, {generator.config.mel.num_mels}, frames]",
@@ -54,7 +52,10 @@ def export_stablehlo(generator: Generator, folder: Path, weights_inside: bool = 
         "model": model_of(generator.config),
         **provenance(generator),
     }
-    _write(folder / MANIFEST, (json.dumps(manifest, indent=4) + "\n").encode())
+    files[MANIFEST] = (json.dumps(manifest, indent=4) + "\n").encode()
+    with atomic_folder(folder) as new:
+        for name, content in files.items():
+            (new / name).write_bytes(content)
 
 
 def program(config: Config, weights: Mapping[str, np.ndarray], weights_inside: bool) -> bytes:
@@ -99,8 +100,3 @@ def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     content = io.BytesIO()
     np.savez(content, **arrays)
     return content.getvalue()
-
-
-def _write(path: Path, content: bytes) -> None:
-    with atomic_write(path) as temporary:
-        Path(temporary).write_bytes(content)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hifigan_jax.errors import DiskError
+from hifigan_jax.files import process_exists
 
 try:
     import fcntl
@@ -62,13 +63,7 @@ class Owner(NamedTuple):
 
     def exists(self) -> bool:
         """Whether this process of the same host still exists."""
-        try:
-            os.kill(self.pid, 0)
-        except (ProcessLookupError, OverflowError):
-            return False
-        except OSError:  # of another user
-            pass
-        return self.started == _started(self.pid)
+        return process_exists(self.pid) and self.started == _started(self.pid)
 
 
 @contextlib.contextmanager

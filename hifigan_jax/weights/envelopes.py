@@ -11,23 +11,23 @@ from typing import Any
 import numpy as np
 
 GENERATOR_KEYS = ("generator", "model_g")  # preferred, as a checkpoint may also contain averaged or older weights
+Candidate = tuple[str, dict[str, np.ndarray]]
 _DEPTH = 4  # of dictionaries, and of names in a prefix
-_INSIDE = ("_orig_mod.",)  # torch.compile can also wrap a part of a model
+_COMPILED = "_orig_mod."  # torch.compile can also wrap a part of a model
 
 
-def state_dicts(content: Any) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+def state_dicts(content: Any) -> list[Candidate]:
     """The candidates in a file, the likeliest first: the prefix ("" or ending with a dot) and the tensors under it."""
     candidates: dict[str, dict[str, np.ndarray]] = {}
     for name, tensor in _named_tensors(content, "", _DEPTH):
-        for removed in _INSIDE:
-            name = name.replace(removed, "")
+        name = name.replace(_COMPILED, "")
         start = 0
         for _ in range(_DEPTH + 1):
             candidates.setdefault(name[:start], {})[name[start:]] = tensor
             start = name.find(".", start) + 1
             if not start:
                 break
-    yield from sorted(candidates.items(), key=lambda item: _rank(item[0]))
+    return sorted(candidates.items(), key=lambda item: _rank(item[0]))
 
 
 def is_preferred(prefix: str) -> bool:

@@ -10,7 +10,6 @@ from hifigan_jax.benchmark import random_params
 from hifigan_jax.config import load_config, packaged_config
 from hifigan_jax.synthesis import Vocoder
 
-
 # Gains that make the audio loud (root mean square 0.07 and more) but do not saturate it, which would amplify rounding.
 GAINS = {"config_v3": 2, "melgan": 1.7}
 

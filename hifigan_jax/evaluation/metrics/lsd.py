@@ -4,7 +4,8 @@ import numpy as np
 from jaxtyping import Float
 
 from hifigan_jax.evaluation.metric import Audio, Metric, Value
-from hifigan_jax.evaluation.spectra import hann, power
+from hifigan_jax.evaluation.spectra import power
+from hifigan_jax.filterbank import hann
 
 N_FFT, HOP = 1024, 256
 _EPSILON = 1e-9  # added to |X|^2, as in HiFi-GAN's mel

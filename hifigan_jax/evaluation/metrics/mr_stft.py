@@ -3,7 +3,8 @@
 import numpy as np
 
 from hifigan_jax.evaluation.metric import Audio, Metric, Value
-from hifigan_jax.evaluation.spectra import hann, power
+from hifigan_jax.evaluation.spectra import power
+from hifigan_jax.filterbank import hann
 
 RESOLUTIONS = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))  # FFT size, hop size, window length in samples
 _FLOOR = 1e-8  # of |X|^2

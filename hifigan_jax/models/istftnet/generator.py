@@ -8,6 +8,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from hifigan_jax.filterbank import hann
 from hifigan_jax.models.generator import Stage
 from hifigan_jax.models.hifigan.generator import LAST_SLOPE, ResidualUpsampling
 from hifigan_jax.models.layers import WeightNormConv
@@ -69,11 +70,6 @@ def overlap_add(frames: Float[Array, "B L N"], hop: int) -> Float[Array, "B T"]:
     blocks = frames.reshape(rows, count, parts, hop)
     total = sum(jnp.pad(blocks[:, :, i], ((0, 0), (i, parts - 1 - i), (0, 0))) for i in range(parts))
     return total.reshape(rows, -1)[:, size // 2 : size // 2 + (count - 1) * hop]
-
-
-def hann(n_fft: int) -> np.ndarray:
-    """The periodic Hann window of n_fft samples, float64."""
-    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
 
 
 def inverse_basis(n_fft: int) -> np.ndarray:

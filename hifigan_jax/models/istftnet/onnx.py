@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from hifigan_jax.filterbank import hann
 from hifigan_jax.models.hifigan.generator import LAST_SLOPE
 from hifigan_jax.models.hifigan.onnx import upsampled
-from hifigan_jax.models.istftnet.generator import ISTFTNet, hann, inverse_basis
+from hifigan_jax.models.istftnet.generator import ISTFTNet, inverse_basis
 from hifigan_jax.models.onnx_graph import OnnxGraph, Value
 
 
