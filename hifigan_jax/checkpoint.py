@@ -10,9 +10,11 @@ silently, and after a failed restore its threads keep on logging errors.
 """
 
 import contextlib
+import functools
 import logging
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -109,6 +111,7 @@ def _write_arrays(folder: Path, parts: Mapping[str, Leaves]) -> None:
     """Writes the arrays with Orbax, whose threads would log several tracebacks before the exception arrives here."""
     import orbax.checkpoint as ocp  # on demand: the import takes a quarter of a second
 
+    _ignore_late_results()
     log = logging.getLogger("absl")
     log.addFilter(_nothing)
     try:
@@ -123,6 +126,18 @@ def _write_arrays(folder: Path, parts: Mapping[str, Leaves]) -> None:
 
 def _nothing(_: logging.LogRecord) -> bool:
     return False
+
+
+@functools.cache  # once per process: the results come after the failed save
+def _ignore_late_results() -> None:
+    """TensorStore passes what it finishes after a failed save to Orbax's event loop, closed by then: a traceback each."""
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if not (isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"):
+            before(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def restore(folder: Path, name: str, target: Leaves | None = None) -> dict[str, Any]:

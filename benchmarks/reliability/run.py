@@ -35,6 +35,7 @@ PROGRAMS = {
     "lock.py": (["--runs", "20"], ["--runs", "2"]),
     "refusals.py": ([], []),
     "batching.py": (["--groups", "20"], ["--groups", "3"]),
+    "memory.py": ([], []),
     "soak.py": (["--steps", "2000"], ["--steps", "300"]),
     "outputs.py": ([], []),
 }

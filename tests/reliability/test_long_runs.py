@@ -8,7 +8,14 @@ import pytest
 
 FOLDER = pathlib.Path(__file__).parents[2] / "benchmarks" / "reliability"
 HELPERS = {"common", "run", "reference"}
-PROGRAMS = sorted({path.stem for path in FOLDER.glob("*.py")} - HELPERS)
+SHORT = {  # docs/reliability.md
+    "memory": "XLA's CPU runtime ends the process at some failed allocations",
+    "soak": "TensorStore keeps 257 bytes for each array of a save",
+}
+PROGRAMS = [
+    pytest.param(name, marks=pytest.mark.xfail(reason=SHORT[name], strict=False) if name in SHORT else ())
+    for name in sorted({path.stem for path in FOLDER.glob("*.py")} - HELPERS)
+]
 
 
 @pytest.mark.slow

@@ -78,7 +78,6 @@ def test_space_is_checked_before_anything_is_written(tiny_config, tmp_path, part
     assert Saver(tmp_path, tiny_config).save(1, parts, DATA)
 
 
-@pytest.mark.slow  # Orbax sometimes leaves an event loop that a later test would report
 def test_a_disk_that_becomes_full_while_orbax_writes_is_one_warning(tiny_config, tmp_path, parts, full_after, caplog, capfd):
     saver = Saver(tmp_path, tiny_config)
     assert saver.save(1, parts, DATA)
