@@ -60,6 +60,9 @@ def _stamp(path: str) -> list[int]:
 
 def _write(path: Path, entries: dict[str, list]) -> None:
     content = json.dumps({"sha256": _digest(entries), "files": entries}, indent=0)
+    if _is_foreign(path):
+        logger.warning("%s: a file of another program: no index is kept, the next start reads all files again", path)
+        return
     try:
         with atomic_write(path) as temporary:
             faults.no_space("disk_full.index")
@@ -75,6 +78,15 @@ def _read(path: Path) -> dict[str, list]:
         return index["files"] if index["sha256"] == _digest(index["files"]) else {}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether there is a JSON file of this name that is no index, not even a damaged one."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return not (isinstance(content, dict) and "files" in content)
 
 
 def _digest(entries: Any) -> str:

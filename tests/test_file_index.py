@@ -84,3 +84,11 @@ def test_unreadable_files_are_listed_and_not_kept(files, tmp_path):
     found, failed = inspect_all(files, tmp_path / "index.json", refuse, 2)
     assert files[3] not in found
     assert [str(error) for error in failed] == [files[3]]
+
+
+def test_a_file_of_another_program_is_kept(files, tmp_path, caplog):
+    index = tmp_path / "recordings.json"
+    index.write_text('[{"speaker": "p225"}]')
+    assert inspect_all(files, index, size, 2)[1] == []
+    assert index.read_text() == '[{"speaker": "p225"}]'
+    assert "a file of another program" in caplog.text
