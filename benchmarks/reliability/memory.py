@@ -4,7 +4,7 @@
 
 First, batches of synthesis are refused on purpose, once to twelve times: it must write the same audio, in smaller batches. Then
 each program runs in a process of its own, whose address space is limited to what it has once it has started and some megabytes
-more. It must finish, or say in one line that memory does not suffice. XLA's CPU runtime does not always report a failed
+more. It must finish, or print one line about the missing memory. XLA's CPU runtime does not always report a failed
 allocation: on a thread of its own, `std::bad_alloc` ends the process. These runs count as failed.
 """
 
