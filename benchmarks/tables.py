@@ -212,6 +212,13 @@ def reliability(result: Result) -> str:
     return table(["", "", "target", "measured", "reference", "program"], rows)
 
 
+def tests(result: Result) -> str:
+    """How all tests ended on each Python."""
+    keys = ("passed", "failed", "expected_failures", "skipped", "minutes")
+    rows = [[row["python"], *(f"{row[key]:,}" for key in keys)] for row in result["rows"]]
+    return table(["Python", *(key.replace("_", " ") for key in keys)], rows)
+
+
 def overview(results: Mapping[str, Result]) -> str:
     """The README's table: our time and the reference's for the usual jobs."""
     rows = []
@@ -250,7 +257,7 @@ TABLES: dict[str, Callable[[Result], str]] = {
     function.__name__: function
     for function in (
         *(synthesis, export, training, streaming, folder, start, precision, exactness, agreement, copy_synthesis),
-        *(trajectory, families, learning, roofline, memory, quality, reliability, mel_conventions, mel_guard),
+        *(trajectory, families, learning, roofline, memory, quality, reliability, tests, mel_conventions, mel_guard),
     )
 }
 FILES = {key: key for key in TABLES} | {"mel_guard": "mel_conventions"}  # the result that a table is made from

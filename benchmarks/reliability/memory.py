@@ -113,7 +113,7 @@ class Synthesis:
             return "done" if distance(audio, self.expected) <= 1e-5 else "other audio"
         if code > 0 and "memory does not suffice" in text and "Traceback" not in text:
             return "explained"
-        return f"exit code {code}: {' '.join(text.split())[:200]}"
+        return ended(code, text)
 
 
 def report_training(folder: pathlib.Path) -> None:
@@ -123,7 +123,7 @@ def report_training(folder: pathlib.Path) -> None:
     for size in TRAINING_MEGABYTES:
         code, text = run("train", ["--config", str(config), "--max_steps", "1"], Conditions(megabytes=size), folder)
         explained = code > 0 and "Traceback" not in text and re.search(r"memory does not suffice.*batch_size", text)
-        outcomes[size] = "explained" if explained else f"exit code {code}: {' '.join(text.split())[:200]}"
+        outcomes[size] = "explained" if explained else ended(code, text)
         common.note(f"training with {size} MB more: {outcomes[size]}")
     good = sum(outcome == "explained" for outcome in outcomes.values())
     common.result(
@@ -143,6 +143,11 @@ def run(command: str, arguments: list[str], conditions: Conditions, folder: path
     process = FORKS.start(arguments, log, conditions, command)
     process.join()
     return process.exitcode, log.read_text(errors="replace")
+
+
+def ended(code: int, text: str) -> str:
+    """How a process ended that should not have."""
+    return f"exit code {code}: " + next((line for line in text.splitlines() if re.search("rror|terminate", line)), "")[:100]
 
 
 def distance(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
