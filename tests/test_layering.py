@@ -55,7 +55,8 @@ WITHOUT_JAX = [
 ]
 WITHOUT_JAX += ["mel_file", "mel_conversion", "mel_guard", "set_aside"]
 WITHOUT_JAX += ["config", "config.*", "models.registry", "models.family", "models.*config", "models.*torch_names"]
-WITHOUT_JAX += ["synthesis", "synthesis.folder", "weights.*", "evaluation", "evaluation.*", "training.validation_metrics"]
+WITHOUT_JAX += ["synthesis", "synthesis.folder", "synthesis.targets"]
+WITHOUT_JAX += ["weights.*", "evaluation", "evaluation.*", "training.validation_metrics"]
 WITHOUT_JAX += ["training.cluster", "training.run_lock", "training.stop", "file_index", "printing"]
 
 

@@ -13,7 +13,8 @@ from hifigan_jax.errors import DataError, UsageError
 from hifigan_jax.files import atomic_write, clear_temporary
 from hifigan_jax.printing import Printer
 from hifigan_jax.synthesis.existing import complete_outputs
-from hifigan_jax.synthesis.folder import MELS, RECORDINGS, Outcome, output_paths, size_of, synthesize_files
+from hifigan_jax.synthesis.folder import Outcome, synthesize_files
+from hifigan_jax.synthesis.targets import MELS, RECORDINGS, output_paths, size_of
 
 logger = logging.getLogger(__name__)
 

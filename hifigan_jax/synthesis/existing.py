@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from hifigan_jax import audio
 from hifigan_jax.errors import DataError
 from hifigan_jax.mel_conversion import Conversion
-from hifigan_jax.synthesis.folder import MELS, Kind, read_mel
+from hifigan_jax.synthesis.folder import read_mel
+from hifigan_jax.synthesis.targets import MELS, Kind
 
 if TYPE_CHECKING:
     from hifigan_jax.synthesis.vocoder import Vocoder

@@ -8,6 +8,7 @@ import soundfile
 
 from hifigan_jax.errors import DiskError
 from hifigan_jax.synthesis import Vocoder, folder
+from hifigan_jax.synthesis.targets import MELS, output_paths
 from hifigan_jax.weights.state_dicts import descend
 
 
@@ -25,9 +26,9 @@ def test_every_file_has_an_outcome(vocoder, tmp_path, rng):
     for name, mel in mels.items():
         np.save(tmp_path / f"{name}.npy", mel)
     np.save(tmp_path / "bad.npy", np.zeros((3, 3), np.float32))
-    targets = folder.output_paths(tmp_path, tmp_path / "out", folder.MELS)
+    targets = output_paths(tmp_path, tmp_path / "out", MELS)
     written = []
-    outcomes = {outcome.path.stem: outcome for outcome in folder.synthesize_files(vocoder, targets, folder.MELS, written.append)}
+    outcomes = {outcome.path.stem: outcome for outcome in folder.synthesize_files(vocoder, targets, MELS, written.append)}
     assert outcomes.keys() == {"a", "b", "bad"}
     for name, mel in mels.items():
         assert outcomes[name].error is None
@@ -42,9 +43,9 @@ def test_every_file_has_an_outcome(vocoder, tmp_path, rng):
 def test_an_output_that_cannot_be_written_is_an_error(vocoder, tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((80, 3), np.float32))
     (tmp_path / "out").write_text("a file, not a folder")
-    targets = folder.output_paths(tmp_path, tmp_path / "out", folder.MELS)
+    targets = output_paths(tmp_path, tmp_path / "out", MELS)
     with pytest.raises(DiskError, match="out"):
-        list(folder.synthesize_files(vocoder, targets, folder.MELS))
+        list(folder.synthesize_files(vocoder, targets, MELS))
 
 
 def test_few_files_are_prefetched():
@@ -59,7 +60,7 @@ def test_few_files_are_prefetched():
 def test_parts_divide_the_files_by_size(tmp_path):
     for size in (10, 70, 30, 60, 20):
         (tmp_path / f"{size}.npy").write_bytes(bytes(size))
-    paths = functools.partial(folder.output_paths, tmp_path, tmp_path / "out", folder.MELS)
+    paths = functools.partial(output_paths, tmp_path, tmp_path / "out", MELS)
     assert [[path.stem for path in paths(part, 2)] for part in (1, 2)] == [["70", "30", "10"], ["60", "20"]]
     assert paths(1, 1) == paths()
     assert len(paths()) == 5

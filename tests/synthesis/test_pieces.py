@@ -9,6 +9,7 @@ from hifigan_jax.benchmark import random_params
 from hifigan_jax.errors import DataError
 from hifigan_jax.synthesis import Vocoder, folder, pieces
 from hifigan_jax.synthesis.piecewise_output import PiecewiseOutput
+from hifigan_jax.synthesis.targets import RECORDINGS, output_paths
 
 
 @pytest.fixture
@@ -43,8 +44,8 @@ def test_a_long_recording_in_a_folder_is_written_like_a_short_one(vocoder, tmp_p
         soundfile.write(tmp_path / "in" / f"{name}.wav", rng.uniform(-0.5, 0.5, length), 22050)
 
     def written(output):
-        targets = folder.output_paths(tmp_path / "in", output, folder.RECORDINGS)
-        outcomes = list(folder.synthesize_files(vocoder, targets, folder.RECORDINGS))
+        targets = output_paths(tmp_path / "in", output, RECORDINGS)
+        outcomes = list(folder.synthesize_files(vocoder, targets, RECORDINGS))
         assert sorted(outcome.seconds for outcome in outcomes) == [length // 256 * 256 / 22050 for length in (9000, 50000, 60000)]
         return {name: soundfile.read(output / f"{name}_generated.wav", dtype="int16")[0].astype(int) for name in "abc"}
 
@@ -61,8 +62,8 @@ def test_damage_late_in_a_long_recording_leaves_no_output(vocoder, short_pieces,
     soundfile.write(tmp_path / "bad.wav", samples, 22050, subtype="FLOAT")
     soundfile.write(tmp_path / "good.wav", samples[:70000], 22050)
     monkeypatch.setattr(audio, "_BLOCK", 8192)
-    targets = folder.output_paths(tmp_path, tmp_path / "out", folder.RECORDINGS)
-    outcomes = {outcome.path.stem: outcome for outcome in folder.synthesize_files(vocoder, targets, folder.RECORDINGS)}
+    targets = output_paths(tmp_path, tmp_path / "out", RECORDINGS)
+    outcomes = {outcome.path.stem: outcome for outcome in folder.synthesize_files(vocoder, targets, RECORDINGS)}
     assert "NaN" in str(outcomes["bad"].error)
     assert outcomes["good"].error is None
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good_generated.wav"]
