@@ -12,8 +12,8 @@ from hifigan_jax.errors import DataError
 
 logger = logging.getLogger(__name__)
 
-# Mels that an acoustic model predicts for given durations are shorter than their recordings: each duration is rounded, and silence
-# at the end may be missing.
+# Mels that an acoustic model predicts for given durations can be shorter than their recordings: durations are rounded, and
+# silence at the end may be missing.
 _MISSING = 4
 _MISSING_PART = 20  # a 20th of the frames
 
@@ -21,8 +21,8 @@ _MISSING_PART = 20  # a 20th of the frames
 def mel_paths(recordings: Collection[str], data: Data) -> dict[str, str]:
     """The path of the mel of each recording: `<stem>.npy` in input_mels_dir.
 
-    For a recording in a sub-folder of input_wavs_dir, the same sub-folder of input_mels_dir is searched first. Raises DataError if
-    two recordings would share a mel. Whether the mels exist is not checked.
+    For a recording in a sub-folder of input_wavs_dir, the same sub-folder of input_mels_dir is searched first. Raises DataError
+    if two recordings would share a mel. Whether the mels exist is not checked.
 
     Reference: searches in input_mels_dir alone, and two recordings of one name share a mel.
     """
@@ -78,7 +78,7 @@ def log_different_lengths(folder: str, differences: Iterable[int]) -> None:
     longer = sum(difference > 0 for difference in differences)
     if longer:
         logger.info(
-            "%s: %d of %d mels have one frame more than their recordings: the last one is not used; if the frames are centered as in"
-            " Tacotron 2, give --mel_convention tacotron2",
+            "%s: %d of %d mels have one frame more than their recordings: the last one is not used; if the frames are centered as"
+            " in Tacotron 2, give --mel_convention tacotron2",
             *(folder, longer, len(differences)),
         )

@@ -165,8 +165,8 @@ def with_mels(corpus, config, tmp_path):
         first = 1 + sum(LENGTHS[:number])
         mel = np.broadcast_to(first + HOP * np.arange(frames), (80, frames)).astype(np.float32)
         np.save(tmp_path / f"{number}.npy", mel)
-        changes = {"mel_path": str(tmp_path / f"{number}.npy"), "mel_frames": frames, "peak": 0.5, "conversion": conversion(config.mel)}
-        recordings.append(recording._replace(**changes))
+        paired = {"mel_path": str(tmp_path / f"{number}.npy"), "mel_frames": frames, "conversion": conversion(config.mel)}
+        recordings.append(recording._replace(**paired, peak=0.5))
     return Corpus(tuple(recordings), ()), config.replace({"fine_tuning": True})
 
 

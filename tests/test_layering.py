@@ -22,7 +22,8 @@ LAYERS = {
         *("config", "config.sections", "models", "models.convolution*"),
     ],
     "parts": [
-        *("mel", "mel_file", "mel_conversion", "mel_guard", "mel_pairs", "file_lists", "file_index", "recordings", "set_aside", "data"),
+        *("mel", "mel_file", "mel_conversion", "mel_guard", "mel_pairs"),
+        *("file_lists", "file_index", "recordings", "set_aside", "data"),
         *("config.*", "models.*", "weights", "weights.*"),
     ],
     "assembly": [
