@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 ROOT = pathlib.Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "reliability")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "reliability"), str(ROOT / "tests" / "weights")]
 
 import inputs  # noqa: E402
 import numpy as np  # noqa: E402
@@ -130,22 +130,24 @@ def start(arguments: list[str], log: pathlib.Path, environment: Mapping[str, str
 
 
 class Forks:
-    """Starts `train.py` in processes that have imported the package before, which halves the time until they train."""
+    """Starts programs in processes that have imported the package before, which halves the time until `train.py` trains."""
 
-    def __init__(self):
+    def __init__(self, *modules: str):
+        """`modules` are imported before; by default, those of `train.py`."""
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["common", "hifigan_jax.cli.train", "hifigan_jax.training.loop", "orbax.checkpoint"])
+        modules = modules or ("hifigan_jax.cli.train", "hifigan_jax.training.loop", "orbax.checkpoint")
+        self._context.set_forkserver_preload(["common", *modules])
 
     def start(
-        self, arguments: list[str], log: pathlib.Path, before: Callable[[], None] | None = None
+        self, arguments: list[str], log: pathlib.Path, before: Callable[[], None] | None = None, program: str = "train"
     ) -> multiprocessing.process.BaseProcess:
         """Starts one, which calls `before` first; stdout and stderr are appended to `log`."""
-        process = self._context.Process(target=_train, args=(arguments, str(log), before))
+        process = self._context.Process(target=_run, args=(program, arguments, str(log), before))
         process.start()
         return process
 
 
-def _train(arguments: list[str], log: str, before: Callable[[], None] | None) -> None:
+def _run(program: str, arguments: list[str], log: str, before: Callable[[], None] | None) -> None:
     from hifigan_jax.cli import run
 
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -153,7 +155,7 @@ def _train(arguments: list[str], log: str, before: Callable[[], None] | None) ->
         os.dup2(descriptor, stream)
     if before is not None:
         before()
-    sys.exit(run("train", arguments))
+    sys.exit(run(program, arguments))
 
 
 def wait_until(condition: Callable[[], bool], alive: Callable[[], bool], limit: float = 600) -> bool:

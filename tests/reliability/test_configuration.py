@@ -38,6 +38,13 @@ def test_a_foreign_key_is_refused_with_its_name_here(key, right):
     assert f"'{right}'" in str(caught.value)
 
 
+def test_a_misspelled_generator_is_named_before_the_keys_of_its_family():
+    content = json.loads(packaged_config("melgan").read_text())
+    content = {"generater" if key == "generator" else key: value for key, value in content.items()}
+    with pytest.raises(HifiganError, match="unknown key 'generater'; did you mean 'generator'"):
+        parse_config(json.dumps(content), "x.json")
+
+
 def test_a_key_given_twice_is_refused():
     text = json.dumps(TRAINING)
     with pytest.raises(HifiganError, match="hop_size"):
