@@ -11,16 +11,16 @@ import subprocess
 import sys
 import time
 
-import bad_recordings
 import common
 import inputs
+import unusable
 
 SECONDS = 5  # per file
 STEPS = 12
 
 
 def main() -> None:
-    kinds = bad_recordings.BAD
+    kinds = unusable.BAD
     with common.work_folder() as folder:
         mixed = folder / "mixed"
         good = [f"{number:02d}_good.wav" for number in range(len(kinds))]
@@ -54,7 +54,7 @@ def synthesized(folder: pathlib.Path, mixed: pathlib.Path, good: list[str]) -> l
     for name in good:
         if outcomes.get(name, {}).get("outcome") != "written" or not (folder / "out" / f"{name[:-4]}_generated.wav").is_file():
             problems.append(f"infer.py: {name} is not written")
-    for name in bad_recordings.BAD:
+    for name in unusable.BAD:
         named = [line for line in lines if f"/{name}: " in line]
         row = outcomes.get(name, {"outcome": "left out"})
         if row["outcome"] != "written" and (len(named) != 1 or row.get("reason") == ""):
@@ -75,7 +75,7 @@ def trained(folder: pathlib.Path, mixed: pathlib.Path) -> list[str]:
     return problems
 
 
-def inspected(folder: pathlib.Path, name: str, write: bad_recordings.Write) -> list[str]:
+def inspected(folder: pathlib.Path, name: str, write: unusable.Write) -> list[str]:
     """What is wrong with the recordings that train.py chooses among three good ones and one of this kind."""
     import programs
 

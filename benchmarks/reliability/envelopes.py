@@ -86,7 +86,7 @@ PREFIXES = (
     "_orig_mod.module.",
     "model.generator.",
 )
-KEYS = ("generator", "model_g", "state_dict", "model", "model_state_dict", "netG", "params", "g", "net_g", "vocoder", "weights")
+KEYS = ("generator", "model_g", "state_dict", "model", "model_state_dict", "netG", "params", "g", "net_g", "vocoder")
 
 ENVELOPES: dict[str, Callable[[Tensors], Any]] = {
     "bare": lambda t: t,

@@ -49,7 +49,6 @@ NAMES = (
         "#",
         "~",
         "name.with.dots",
-        "..two dots",
         "ends with a dot.",
         "CON",
         "\x1b[31mred",
@@ -91,8 +90,9 @@ class Audit:
 
 
 def main() -> None:
-    audit, problems = Audit(), []
+    problems: list[str] = []
     with common.work_folder() as folder, common.shared_programs():
+        audit = Audit()
         outside = folder / "outside"
         inputs.record(outside, "a.wav", "target.wav")
         before = digest(outside)

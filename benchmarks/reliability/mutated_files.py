@@ -8,6 +8,7 @@ which are started again after a crash or a hang.
 
 import argparse
 import multiprocessing
+import os
 import pathlib
 import resource
 import tempfile
@@ -91,6 +92,7 @@ def _result(process: Any, pipe: Any, position: Any) -> dict[str, Any] | None:
 
 def _read(name: str, start: int, count: int, position: Any, pipe: Any) -> None:
     """In a process of its own: reads mutants and sends what has become of them."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders and the package comment on every second mutant
     outcomes: Counter[str] = Counter()
     problems: list[str] = []
     slowest = before = 0.0
