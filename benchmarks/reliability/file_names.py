@@ -15,6 +15,8 @@ import common
 import inputs
 from make_tiny import make_tiny
 
+from hifigan_jax import runtime
+
 NAMES = (
     *(
         "with space",
@@ -83,8 +85,7 @@ class Audit:
 
     def outside(self, *folders: pathlib.Path) -> list[str]:
         """The paths that are in none of these folders, nor in the cache of compiled programs."""
-        cache = os.environ.get("HIFIGAN_JAX_CACHE", os.path.expanduser("~/.cache"))
-        allowed = tuple(os.path.realpath(folder) for folder in (*folders, cache))
+        allowed = tuple(os.path.realpath(folder) for folder in (*folders, runtime.compile_cache_folder()))
         found = {path for path in self.written if not os.path.realpath(path).startswith((*allowed, "/dev/null", "/proc/self"))}
         return sorted(path for path in found if "__pycache__" not in path and os.path.isabs(path))
 

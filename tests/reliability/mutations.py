@@ -123,7 +123,7 @@ def of_pickle(content: bytes, draw: random.Random) -> bytes:
 
 
 def _coded(container: str, subtype: str | None = None, rate: int = inputs.RATE, channels: int = 1) -> bytes:
-    samples = np.repeat(inputs.second()[:4000, None], channels, axis=1)
+    samples = np.repeat(inputs.second()[:4000, None] / 32768, channels, axis=1)
     file = io.BytesIO()
     soundfile.write(file, samples, rate, format=container, subtype=subtype)
     return file.getvalue()

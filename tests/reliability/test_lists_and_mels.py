@@ -81,6 +81,17 @@ def test_a_listed_file_can_be_anywhere_inside_the_folder(entry, listed, tmp_path
     assert listed(content).names == ["a.wav", "b.wav", "c.wav", "d.wav"]
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "/", ".", "..", "a/", "\0", "~"])
+def test_an_impossible_name_in_a_list_is_named(name, listed):
+    try:
+        found = listed(f"a\nb\n{name}".encode())
+    except HifiganError as error:
+        assert "list.txt" in str(error)
+    else:
+        assert found.names == ["a.wav", "b.wav", "d.wav"]
+        assert name == "a/" or found.about("left out: ")
+
+
 def test_unused_text_in_a_list_may_be_latin_1(listed):
     assert listed("a|Größe\nb|Maß".encode("latin-1")).names == ["a.wav", "b.wav", "d.wav"]
 
