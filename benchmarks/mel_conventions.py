@@ -39,7 +39,7 @@ _BAND = 10_000  # Hz
 def by_librosa(audio: np.ndarray, c: Convention) -> np.ndarray:
     """The mel (F, M) of audio by librosa's functions, in float64."""
     mode, samples = {"reflect": "reflect", "zero": "constant"}[c.padding], audio.size
-    audio = audio.astype(np.float64) if c.centered else np.pad(audio.astype(np.float64), c.edge, mode=mode)
+    audio = audio.astype(np.float64) if c.centered else np.pad(audio.astype(np.float64), c.edges, mode=mode)
     window = scipy.signal.get_window("hann", c.win_size, fftbins=c.window == "periodic")
     sizes = {"n_fft": c.n_fft, "hop_length": c.hop_size, "win_length": c.win_size}
     spectrum = librosa.stft(audio, **sizes, window=window, center=c.centered, pad_mode=mode, dtype=np.complex128)

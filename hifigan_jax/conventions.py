@@ -43,19 +43,24 @@ class Convention(NamedTuple):
     frames_first: bool = False  # in files: (F, M) instead of (M, F)
 
     @property
-    def edge(self) -> int:
-        """Samples of padding at each end of the audio."""
-        return self.n_fft // 2 if self.centered else (self.n_fft - self.hop_size) // 2
+    def edges(self) -> tuple[int, int]:
+        """Samples of padding before and after the audio.
+
+        Reference: if n_fft - hop_size is odd, (n_fft - hop_size) // 2 on both sides. A multiple of hop_size samples then has a
+        frame less than its generator needs. With one sample more at the end, its other frames are the same.
+        """
+        excess = self.n_fft - self.hop_size
+        return (self.n_fft // 2, self.n_fft // 2) if self.centered else (excess // 2, excess - excess // 2)
 
     @property
     def center(self) -> int:
         """The sample that frame 0 is centered on."""
-        return self.n_fft // 2 - self.edge
+        return self.n_fft // 2 - self.edges[0]
 
     @property
     def shortest(self) -> int:
         """The number of samples that the padding needs."""
-        return self.edge + 1 if self.padding == "reflect" else 1
+        return max(self.edges) + 1 if self.padding == "reflect" else 1
 
     def frames(self, samples: int) -> int:
         """The number of frames of a mel of `samples` samples."""

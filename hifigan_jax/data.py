@@ -120,10 +120,13 @@ class _Crop(NamedTuple):
             mel = None
         else:
             frames, start = _mel_and_start(recording, self.mel)
+            missing = (recording.samples - start) // hop - frames.shape[0]
             first = int(rng.integers(0, max(frames.shape[0] - length // hop, 0) + 1))
             start += first * hop
             mel = mel_file.pad_with_silence(frames[first : first + length // hop], length // hop, silence(self.mel.convention))
         segment = audio.read_segment(recording.path, start, length, recording.samples)
+        if mel is not None and missing:
+            segment[frames.shape[0] * hop :] = 0  # the samples without a mel, if the mel is shorter than a segment
         return Batch(_scaled(segment, recording), mel)
 
 
@@ -131,9 +134,8 @@ def _mel_and_start(recording: Recording, settings: Mel) -> tuple[np.ndarray, int
     """The mel [F, M] of a recording, without frames beyond its ends, and the sample at which frame 0 starts."""
     conversion = recording.conversion
     mel = mel_file.read_mel(recording.mel_path, settings.num_mels, conversion.source.frames_first)
-    expected = conversion.source.frames(recording.samples)
-    if mel.shape[0] != expected:
-        raise DataError(f"{recording.mel_path}: changed: {mel.shape[0]} frames, {expected} when it was inspected")
+    if mel.shape[0] != recording.mel_frames:
+        raise DataError(f"{recording.mel_path}: changed: {mel.shape[0]} frames, {recording.mel_frames} when it was inspected")
     first, start = conversion.first()
     return conversion.values(mel[first : first + (recording.samples - start) // settings.hop_size]), start
 

@@ -5,6 +5,8 @@ import reprlib
 from collections.abc import Iterable
 from typing import Any
 
+_HALF = 700  # characters that are kept at each end of a message that is too long
+
 
 class HifiganError(Exception):
     """Base class of all errors; `exit_code` is the exit code of the command-line programs."""
@@ -12,7 +14,9 @@ class HifiganError(Exception):
     exit_code = 1
 
     def __init__(self, message: str):
-        """Keeps `message` one printable line, whatever file names or contents it quotes."""
+        """Keeps `message` one printable line, and short enough to read, whatever file names or contents it quotes."""
+        if len(message) > 2 * _HALF + 7:  # the reason and the fix are at the end
+            message = f"{message[:_HALF]} [...] {message[-_HALF:]}"
         super().__init__(printable(message))
 
 

@@ -117,5 +117,4 @@ def _locate(name: str, folder: Path) -> str:
     path = folder / name  # an absolute name ignores the folder
     if path.suffix.lower() in audio.SUFFIXES:
         return str(path)
-    flac = path.with_name(path.name + ".flac")
-    return str(flac if "\0" not in name and flac.is_file() else path.with_name(path.name + ".wav"))
+    return f"{path}.flac" if os.path.isfile(f"{path}.flac") else f"{path}.wav"

@@ -16,7 +16,7 @@ _PADDINGS = {"reflect": "reflect", "zero": "constant"}
 
 def log_mel(audio: Float[Array, "B T"], settings: Mel) -> Float[Array, "B F M"]:
     """Log-mel of complete utterances of at least `settings.shortest` samples, F = settings.frames(T)."""
-    padded = jnp.pad(audio, ((0, 0), (settings.padding, settings.padding)), mode=_PADDINGS[settings.convention.padding])
+    padded = jnp.pad(audio, ((0, 0), settings.padding), mode=_PADDINGS[settings.convention.padding])
     return _cut(log_mel_of_padded(padded, settings), settings.frames(audio.shape[1]))
 
 
@@ -26,7 +26,7 @@ def generator_input(audio: Float[Array, "B T"], settings: Mel) -> Float[Array, "
 
 
 def log_mel_of_padded(audio: Float[Array, "B T"], settings: Mel) -> Float[Array, "B F M"]:
-    """Log-mel of audio that already includes `settings.padding` samples of context at each end.
+    """Log-mel of audio that already includes `settings.padding` samples of context before and after it.
 
     Computed as the row of CONVENTIONS defines it, in the dtype of `audio`, in full precision on every backend.
     """
@@ -88,5 +88,5 @@ class LogMel:
 
 
 def pad_audio(audio: np.ndarray, settings: Mel) -> np.ndarray:
-    """Audio [T] with the padding of `log_mel`, as a numpy array [T + 2 padding]."""
+    """Audio [T] with the padding of `log_mel`, as a numpy array."""
     return np.pad(audio, settings.padding, mode=_PADDINGS[settings.convention.padding])

@@ -3,12 +3,11 @@
 import functools
 import hashlib
 import logging
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from hifigan_jax import audio, mel_file, mel_guard
+from hifigan_jax import audio, mel_file, mel_guard, mel_pairs
 from hifigan_jax.config import Config, Data, Mel
 from hifigan_jax.conventions import Convention
 from hifigan_jax.errors import DataError
@@ -22,13 +21,14 @@ logger = logging.getLogger(__name__)
 class Recording(NamedTuple):
     """One audio file with its length in samples and its peak, the largest |sample|.
 
-    When fine-tuning, also the path of its mel and the mel's conversion to what the generator takes.
+    When fine-tuning, also the path of its mel, the mel's number of frames, and its conversion to what the generator takes.
     """
 
     path: str
     samples: int
     peak: float
     mel_path: str | None = None
+    mel_frames: int | None = None
     conversion: Conversion | None = None
 
 
@@ -93,45 +93,44 @@ def _recordings(paths: Sequence[str], infos: dict[str, audio.AudioInfo], shortes
 
 
 def _with_mels(corpus: Corpus, data: Data, mel: Mel, index_path: Path, check: Callable[[], None]) -> Corpus:
-    """Adds to each recording its mel, `<stem>.npy` in input_mels_dir; logs all mels that do not match before raising DataError.
+    """Adds to each recording its mel (mel_pairs.py); logs all mels that do not match before raising DataError.
 
     The convention defines how many frames a mel has. Without input_mels_convention, if every mel has one frame more than
     expected, all are taken as centered, like Tacotron 2's.
     """
     folder, used = data.input_mels_dir, conversion(mel, data.input_mels_convention, data.input_mels_statistics)
     recordings = {recording.path: recording for recording in (*corpus.training, *corpus.validation)}
-    mels = {path: os.path.join(folder, Path(path).stem + ".npy") for path in recordings}
+    mels = mel_pairs.mel_paths(recordings, data)
     if data.input_mels_convention or data.input_mels_statistics:
         index_path = index_path.with_stem(f"mels-{hashlib.sha256(repr(used).encode()).hexdigest()[:8]}")
     inspect = functools.partial(_inspect_mel, used.source)
     known, problems = inspect_all(sorted(set(mels.values())), index_path, inspect, 2, check)
     if not data.input_mels_unchecked:
         problems += [DataError(f"{path}: {reason}") for path, (_, reason) in known.items() if reason]
-    expected = {path: used.source.frames(recording.samples) for path, recording in recordings.items() if mels[path] in known}
-    one_more = bool(expected) and all(known[mels[path]][0] == frames + 1 for path, frames in expected.items())
+    found = {path: known[mels[path]][0] for path in recordings if mels[path] in known}
+    one_more = bool(found) and all(frames == used.source.frames(recordings[path].samples) + 1 for path, frames in found.items())
     if one_more and data.input_mels_convention is None and not used.source.centered:
         used = used._replace(source=used.source._replace(centered=True))
-        expected = {path: frames + 1 for path, frames in expected.items()}
         logger.info(
             "%s: every mel has one frame more than its recording: frame i is taken as centered on sample i x hop_size, as in"
             " Tacotron 2; frame 0 is dropped and the audio starts %d samples later",
             *(folder, used.first()[1]),
         )
-    for path, frames in expected.items():
-        found = known[mels[path]][0]
-        if found != frames:
-            problems.append(
-                DataError(f"{mels[path]}: {found} frames, but {path} has {frames}: compute it with hop_size {mel.hop_size}")
-            )
+    for path, frames in found.items():
+        if problem := mel_pairs.frames_problem(frames, recordings[path].samples, used.source, mel):
+            problems.append(DataError(f"{mels[path]}: does not match {path}: {problem}"))
     if len(problems) > 1:
         for error in problems:
             logger.error("%s", error)
         raise DataError(f"{folder}: {len(problems)} of {len(mels)} mels, listed above, cannot be used: fix them")
     for error in problems:
         raise error
+    differences = (frames - used.source.frames(recordings[path].samples) for path, frames in found.items())
+    mel_pairs.log_different_lengths(folder, differences)
 
     def paired(recording: Recording) -> Recording:
-        return recording._replace(mel_path=mels[recording.path], conversion=used)
+        path = recording.path
+        return recording._replace(mel_path=mels[path], mel_frames=found[path], conversion=used)
 
     return Corpus(tuple(map(paired, corpus.training)), tuple(map(paired, corpus.validation)))
 

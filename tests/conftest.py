@@ -147,8 +147,8 @@ def sharing():
             kept[key] = make(config, batches_per_epoch, mesh)
         return kept[key]
 
-    def vocoder(self, config, params, devices=None):
-        build(self, config, params, devices)
+    def vocoder(self, config, params, devices=None, few_programs=False):
+        build(self, config, params, devices, few_programs)
         first = kept.setdefault(repr((self._generator, config.mel, self._sharded)), self)
         self._programs, self._log_mel = first._programs, first._log_mel
 

@@ -165,8 +165,8 @@ def with_mels(corpus, config, tmp_path):
         first = 1 + sum(LENGTHS[:number])
         mel = np.broadcast_to(first + HOP * np.arange(frames), (80, frames)).astype(np.float32)
         np.save(tmp_path / f"{number}.npy", mel)
-        changes = {"mel_path": str(tmp_path / f"{number}.npy"), "peak": 0.5, "conversion": conversion(config.mel)}
-        recordings.append(recording._replace(**changes))
+        paired = {"mel_path": str(tmp_path / f"{number}.npy"), "mel_frames": frames, "conversion": conversion(config.mel)}
+        recordings.append(recording._replace(**paired, peak=0.5))
     return Corpus(tuple(recordings), ()), config.replace({"fine_tuning": True})
 
 
@@ -189,10 +189,25 @@ def test_fine_tuning_crops_reach_both_ends(with_mels):
 def test_a_short_fine_tuning_recording_is_padded_with_silence(tmp_path, with_mels):
     np.save(tmp_path / "a.npy", np.full((80, 1), 2, np.float32))
     audio = write(tmp_path / "a.wav", range(1, 301))
-    recording = Recording(audio, 300, 0.5, str(tmp_path / "a.npy"), conversion(with_mels[1].mel))
+    recording = Recording(audio, 300, 0.5, str(tmp_path / "a.npy"), 1, conversion(with_mels[1].mel))
     batch = one(recording, with_mels[1])
     np.testing.assert_allclose(batch.mel[0, :, 5], [2, -11.512925], rtol=1e-6)
     np.testing.assert_array_equal(samples(batch)[0, [0, 255, 299, 300, 511]], [1, 256, 300, 0, 0])
+
+
+@pytest.mark.parametrize("frames", [3, 12])
+def test_samples_after_the_last_mel_frame_are_not_used(tmp_path, with_mels, frames):
+    """With mels of fewer frames than the recording, and also than a segment of 5."""
+    config = with_mels[1].replace({"segment_size": 5 * HOP, "batch_size": 1})
+    recording = write(tmp_path / "a.wav", range(1, 20 * HOP + 1))
+    np.save(tmp_path / "a.npy", np.broadcast_to(1 + HOP * np.arange(frames), (80, frames)).astype(np.float32))
+    paired = Recording(recording, 20 * HOP, 0.5, str(tmp_path / "a.npy"), frames, conversion(config.mel))
+    for batch in steps(Corpus((paired,), ()), config, 20):
+        known = min(frames, 5)
+        np.testing.assert_array_equal(samples(batch)[0, : known * HOP : HOP], batch.mel[0, :known, 0])
+        assert not batch.audio[0, known * HOP :].any()
+        assert samples(batch).max() <= frames * HOP
+    assert read_utterance(paired, config.mel)[0].size == frames * HOP
 
 
 def test_a_fine_tuning_utterance_is_as_long_as_its_mel(with_mels):
@@ -212,9 +227,8 @@ def centered(tmp_path, config, rng):
     mel = np.asarray(log_mel_of_padded(jnp.asarray(padded)[None], settings))[0].T
     assert mel.shape == (80, 5000 // HOP + 1)
     np.save(tmp_path / "noise.npy", mel)
-    recording = Recording(
-        noise, 5000, 0.5, str(tmp_path / "noise.npy"), conversion(settings, settings.replace(mel_centered=True))
-    )
+    converted = conversion(settings, settings.replace(mel_centered=True))
+    recording = Recording(noise, 5000, 0.5, str(tmp_path / "noise.npy"), mel.shape[1], converted)
     return recording, config.replace({"fine_tuning": True})
 
 

@@ -22,7 +22,8 @@ LAYERS = {
         *("config", "config.sections", "models", "models.convolution*"),
     ],
     "parts": [
-        *("mel", "mel_file", "mel_conversion", "mel_guard", "file_lists", "file_index", "recordings", "set_aside", "data"),
+        *("mel", "mel_file", "mel_conversion", "mel_guard", "mel_pairs"),
+        *("file_lists", "file_index", "recordings", "set_aside", "data"),
         *("config.*", "models.*", "weights", "weights.*"),
     ],
     "assembly": [
@@ -53,7 +54,7 @@ WITHOUT_JAX = [
     "recordings",
     "data",
 ]
-WITHOUT_JAX += ["mel_file", "mel_conversion", "mel_guard", "set_aside"]
+WITHOUT_JAX += ["mel_file", "mel_conversion", "mel_guard", "mel_pairs", "set_aside"]
 WITHOUT_JAX += ["config", "config.*", "models.registry", "models.family", "models.*config", "models.*torch_names"]
 WITHOUT_JAX += ["synthesis", "synthesis.folder", "synthesis.targets"]
 WITHOUT_JAX += ["weights.*", "evaluation", "evaluation.*", "training.validation_metrics"]

@@ -86,7 +86,7 @@ def test_silence_has_finite_gradients():
 
 @pytest.mark.parametrize("settings", [REFERENCE, SETTINGS["24_khz"], SMALL])
 def test_there_is_one_frame_per_complete_hop(settings):
-    hop, shortest = settings.hop_size, settings.padding + 1
+    hop, shortest = settings.hop_size, settings.padding[0] + 1
     for samples in (shortest, *range(hop * 40 - 2, hop * 40 + 3), 22050, 22051, 2**20 - 1):
         audio = jax.ShapeDtypeStruct((3, samples), jnp.float32)
         mel = jax.eval_shape(functools.partial(mels.log_mel, settings=settings), audio)
@@ -115,8 +115,20 @@ def test_a_tone_is_in_its_band(band):
 def test_padding_on_the_host_changes_nothing(settings, normal):
     audio = normal(1, 7 * settings.hop_size + 5)
     padded = pad_audio(np.asarray(audio[0]), settings)
-    assert padded.size == audio.shape[1] + 2 * settings.padding
+    assert padded.size == audio.shape[1] + sum(settings.padding)
     np.testing.assert_allclose(log_mel_of_padded(jnp.asarray(padded[None]), settings), log_mel(audio, settings), atol=1e-5)
+
+
+@pytest.mark.parametrize("samples", [275 * 9 - 1, 275 * 9, 275 * 9 + 1])
+def test_with_an_odd_hop_all_frames_of_the_reference_are_the_same(samples, normal):
+    """The reference pads (n_fft - hop_size) // 2 samples on both sides, and has no last frame if the hop divides the length."""
+    settings = REFERENCE.replace(hop_size=275)
+    audio = np.asarray(normal(1, samples)[0])
+    reference = log_mel_of_padded(jnp.asarray(np.pad(audio, (1024 - 275) // 2, mode="reflect")[None]), settings)[0]
+    mel = LogMel(settings)(audio)
+    assert len(mel) == samples // 275
+    assert len(reference) == (samples - 1) // 275
+    np.testing.assert_allclose(mel[: len(reference)], reference, atol=1e-5)
 
 
 @pytest.mark.parametrize("samples", [25, 512 * 16, 512 * 16 + 15, 513 * 16, 1500 * 16 + 3])

@@ -28,7 +28,7 @@ def speech(rate):
 @functools.cache
 def mel_of(name):
     c = Mel(mel_convention=name).convention
-    padded = np.pad(speech(c.sampling_rate), c.edge, mode="reflect")
+    padded = np.pad(speech(c.sampling_rate), c.edges, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(padded, c.n_fft)[:: c.hop_size]
     power = np.abs(np.fft.rfft(frames * analysis_window(c))) ** 2
     return compress(np.sqrt(np.maximum(power, c.energy_floor) + c.epsilon) @ filterbank(c).T, c).astype(np.float32)

@@ -336,13 +336,13 @@ def fine_tuning(config, folder):
 
 def test_fine_tuning_finds_each_recording_s_mel(fine_tuning, folder):
     corpus = load_corpus(fine_tuning, folder / "index.json")
-    expected = str(folder / "wavs/b.wav"), 3000, 1024 / 32768, str(folder / "mels/b.npy"), conversion(fine_tuning.mel)
+    expected = str(folder / "wavs/b.wav"), 3000, 1024 / 32768, str(folder / "mels/b.npy"), 11, conversion(fine_tuning.mel)
     assert corpus.training == (Recording(*expected),)
 
 
 def test_a_mel_of_another_length_is_refused(fine_tuning, folder):
-    np.save(folder / "mels" / "b.npy", np.zeros((80, 12), np.float32))
-    with pytest.raises(DataError, match=rf"^{folder}/mels/b.npy: 12 frames, but {folder}/wavs/b.wav has 11: "):
+    np.save(folder / "mels" / "b.npy", np.zeros((80, 13), np.float32))
+    with pytest.raises(DataError, match=rf"^{folder}/mels/b.npy: does not match {folder}/wavs/b.wav: 13 frames, where 7 to 12 "):
         load_corpus(fine_tuning, folder / "index.json")
 
 
@@ -367,8 +367,8 @@ def test_mels_with_one_frame_more_are_framed_as_in_tacotron_2(fine_tuning, folde
 
 WRONG_MELS = {
     "transposed": (np.zeros((11, 80), np.float32), r"shape \(11, 80\), expected \(80, frames\); it looks transposed"),
-    "one_more": (np.zeros((80, 12), np.float32), "12 frames, but .* has 11"),
-    "one_less": (np.zeros((1, 80, 10), np.float32), "10 frames, but .* has 11"),
+    "longer": (np.zeros((80, 13), np.float32), "13 frames, where 7 to 12 are expected"),
+    "shorter": (np.zeros((1, 80, 6), np.float32), "6 frames, where 7 to 12 are expected"),
     "nan": (np.full((80, 11), np.nan, np.float32), "contains NaN or infinite values"),
     "bins": (np.zeros((64, 11), np.float32), r"shape \(64, 11\), expected \(80, frames\)"),
     "missing": (None, "cannot be read: No such file"),
@@ -387,6 +387,24 @@ def test_every_mel_that_does_not_match_is_named(fine_tuning, folder, caplog):
     for name, (_, message) in WRONG_MELS.items():
         (error,) = [error for error in errors if error.startswith(f"{folder}/mels/{name}.npy: ")]
         assert re.search(message, error)
+
+
+@pytest.mark.parametrize(("frames", "text"), [(12, "have one frame more"), (8, "are up to 3 frames shorter")])
+def test_other_numbers_of_frames_are_logged(fine_tuning, folder, caplog, frames, text):
+    np.save(folder / "mels" / "b.npy", np.zeros((80, frames), np.float32))
+    caplog.set_level("INFO")
+    assert load_corpus(fine_tuning, folder / "index.json").training[0].mel_frames == frames
+    assert f"{folder}/mels: 1 of 2 mels {text}" in caplog.text
+
+
+def test_a_shorter_mel_must_be_long_enough_to_validate_with(fine_tuning, folder):
+    """Reflection needs 385 samples, 2 frames."""
+    record("a.wav", samples=1000)
+    np.save(folder / "mels" / "a.npy", np.zeros((80, 2), np.float32))
+    load_corpus(fine_tuning, folder / "index.json")
+    np.save(folder / "mels" / "a.npy", np.zeros((80, 1), np.float32))
+    with pytest.raises(DataError, match="1 frames"):
+        load_corpus(fine_tuning, folder / "index.json")
 
 
 def test_unchanged_mels_are_not_read_again(fine_tuning, folder, monkeypatch):

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 ROOT = pathlib.Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "reliability")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "reliability"), str(ROOT / "tests" / "weights")]
 
 import inputs  # noqa: E402
 import numpy as np  # noqa: E402
@@ -132,9 +132,11 @@ def start(arguments: list[str], log: pathlib.Path, environment: Mapping[str, str
 class Forks:
     """Starts programs in processes that have imported the package before, which halves the time until they train."""
 
-    def __init__(self):
+    def __init__(self, *modules: str):
+        """`modules` are imported before; by default, those of `train.py`."""
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["common", "hifigan_jax.cli.train", "hifigan_jax.training.loop", "orbax.checkpoint"])
+        modules = modules or ("hifigan_jax.cli.train", "hifigan_jax.training.loop", "orbax.checkpoint")
+        self._context.set_forkserver_preload(["common", *modules])
 
     def start(
         self, arguments: list[str], log: pathlib.Path, before: Callable[[], None] | None = None, command: str = "train"

@@ -38,6 +38,14 @@ PROGRAMS = {
     "memory.py": ([], []),
     "soak.py": (["--steps", "2000"], ["--steps", "300"]),
     "outputs.py": ([], []),
+    "bad_audio.py": ([], []),
+    "mutated_files.py": (["--mutants", "10000", "--repacked", "2000"], ["--mutants", "100", "--repacked", "100"]),
+    "hostile_files.py": ([], []),
+    "file_names.py": ([], []),
+    "config_keys.py": ([], []),
+    "infer_kills.py": (["--kills", "20"], ["--kills", "3"]),
+    "many_files.py": (["--files", "5000"], ["--files", "400"]),
+    "envelopes.py": ([], []),
 }
 
 

@@ -28,14 +28,19 @@ class Watch(threading.Thread):
             self.rows.append(self.row())
 
     def row(self) -> tuple[int, int, int, int, int]:
-        """Step, bytes of memory, open files, threads, compilations.
+        """Step, bytes of memory, open files, threads, compilations."""
+        return common.last_reported(self.run_folder), *usage(), self.compilations.count
 
-        Memory is what the process has written, in RAM or swapped out: pages of files come and go as the kernel likes.
-        """
-        status = pathlib.Path("/proc/self/status").read_text()
-        memory = sum(1024 * int(size) for size in re.findall(r"(?:RssAnon|VmSwap):\s+(\d+) kB", status))
-        files, threads = (len(os.listdir(f"/proc/self/{kind}")) for kind in ("fd", "task"))
-        return common.last_reported(self.run_folder), memory, files, threads, self.compilations.count
+
+def usage() -> tuple[int, int, int]:
+    """Bytes of memory, open files and threads of this process.
+
+    Memory is what the process has written, in RAM or swapped out: pages of files come and go as the kernel likes.
+    """
+    status = pathlib.Path("/proc/self/status").read_text()
+    memory = sum(1024 * int(size) for size in re.findall(r"(?:RssAnon|VmSwap):\s+(\d+) kB", status))
+    files, threads = (len(os.listdir(f"/proc/self/{kind}")) for kind in ("fd", "task"))
+    return memory, files, threads
 
 
 def main() -> None:

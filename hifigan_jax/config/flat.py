@@ -158,10 +158,14 @@ def _unknown_name(key: str, value: Any, registry: Mapping[str, type[Section]]) -
 
 
 def _unknown_keys(content: Mapping[str, Any], sections: Iterable[type[Section]]) -> Iterator[Problem]:
-    """Keys that no section declares, each with its owner or a similar known key."""
+    """Keys that no section declares, each with its owner or a similar known key.
+
+    Those without an owner come first: keys belong to a family that is not used if "generator" is misspelled.
+    """
     declared = {key for section in sections for key in section.model_fields}.union(SELECTORS)
-    for key in (key for key in content if key not in declared):
-        if owner := _owner(key):
+    owners = {key: _owner(key) for key in content if key not in declared}
+    for key, owner in sorted(owners.items(), key=lambda item: item[1] is not None):
+        if owner:
             kind, name, section = owner
             field = section.model_fields[key]
             if kind == "discriminator" and not field.is_required() and _plain(content[key]) == _plain(field.default):

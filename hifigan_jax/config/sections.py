@@ -14,6 +14,9 @@ from hifigan_jax.errors import did_you_mean
 from hifigan_jax.losses import GAN_LOSSES, TERMS
 
 Count = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
+Size = Annotated[Count, Field(le=2**16)]  # samples, taps, channels, rows: what memory is allocated for
+Sizes = Annotated[tuple[Size, ...], Field(min_length=1, max_length=64)]
+Layers = Annotated[Count, Field(le=64)]
 Index = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
 Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Switch = Annotated[bool, Field(strict=True)]
@@ -50,11 +53,11 @@ class Mel(Section):
     override the row's fields of these names; null, or the row's own value, means that they do not.
     """
 
-    sampling_rate: Count
-    num_mels: Count
-    n_fft: Count
-    win_size: Count
-    hop_size: Count
+    sampling_rate: Annotated[Count, Field(le=10**6)]
+    num_mels: Annotated[Count, Field(le=2**12)]
+    n_fft: Size
+    win_size: Size
+    hop_size: Size
     fmin: Annotated[Real, Field(ge=0)]
     fmax: Annotated[Real, Field(gt=0)] | None
     mel_convention: str = "hifigan"
@@ -110,9 +113,8 @@ class Mel(Section):
         """Conflicts between sizes or frequencies."""
         if self.win_size > self.n_fft:
             yield f"win_size {self.win_size} is larger than n_fft {self.n_fft}: lower win_size or raise n_fft"
-        excess = self.n_fft - self.hop_size
-        if not self.convention.centered and (excess < 0 or excess % 2):
-            yield f"n_fft - hop_size is {excess}, but must be even and not negative: each side is padded by half of it"
+        if not self.convention.centered and self.hop_size > self.n_fft:
+            yield f"hop_size {self.hop_size} is larger than n_fft {self.n_fft}: lower hop_size or raise n_fft"
         for name in ("mel_mean", "mel_std"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != self.num_mels:
@@ -136,9 +138,9 @@ class Mel(Section):
         return row._replace(**sizes, **overrides)
 
     @property
-    def padding(self) -> int:
-        """Samples of padding at each end of the audio."""
-        return self.convention.edge
+    def padding(self) -> tuple[int, int]:
+        """Samples of padding before and after the audio."""
+        return self.convention.edges
 
     @property
     def shortest(self) -> int:
@@ -195,10 +197,10 @@ class Optimization(Section):
     """Optimizer, batch, precision and memory options of training."""
 
     compute_dtype: ComputeDtype = "float32"  # of convolutions only; parameters, norms, spectra and losses stay float32
-    batch_size: Count = 16  # over all devices
-    accumulation_steps: Count = 1  # micro-batches per device and step: same result, less memory
+    batch_size: Size = 16  # over all devices
+    accumulation_steps: Size = 1  # micro-batches per device and step: same result, less memory
     rematerialize: Switch = False  # recompute activations in the backward pass: same result, less memory, more time
-    segment_size: Count = 8192
+    segment_size: Annotated[Count, Field(le=2**24)] = 8192
     learning_rate: Annotated[Real, Field(gt=0, le=1)] = 2e-4
     lr_decay: Annotated[Real, Field(gt=0, le=1)] = 0.999  # per epoch
     adam_b1: Annotated[Real, Field(ge=0, lt=1)] = 0.8
@@ -226,7 +228,7 @@ class Data(Section):
     input_mels_unchecked: Switch = False  # whether mels are used whose values cannot be of that convention
     allow_outside: Switch = False  # whether lists may name files outside input_wavs_dir
     fine_tuning: Switch = False
-    num_workers: Index = 4  # threads that prefetch
+    num_workers: Annotated[Index, Field(le=1024)] = 4  # threads that prefetch
 
 
 class Run(Section):

@@ -47,7 +47,8 @@ def griffin_lim(magnitude: Float[np.ndarray, "F B"], settings: Mel) -> Float[np.
         phases = rebuilt - MOMENTUM / (1 + MOMENTUM) * previous
         phases /= np.abs(phases) + np.finfo(np.float64).tiny
         previous = rebuilt
-    return _inverse_stft(magnitude * phases, settings)[settings.padding : -settings.padding]
+    before, after = settings.padding
+    return _inverse_stft(magnitude * phases, settings)[before:-after]
 
 
 def _stft(padded: np.ndarray, settings: Mel) -> Complex[np.ndarray, "F B"]:

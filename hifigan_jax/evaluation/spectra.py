@@ -15,7 +15,7 @@ def frames_of(audio: Float[np.ndarray, " T"], size: int, hop: int) -> Float[np.n
     return np.lib.stride_tricks.sliding_window_view(audio, size)[::hop]
 
 
-def power(audio: Audio, n_fft: int, hop: int, window: np.ndarray, padding: int) -> Float[np.ndarray, "F B"]:
+def power(audio: Audio, n_fft: int, hop: int, window: np.ndarray, padding: int | tuple[int, int]) -> Float[np.ndarray, "F B"]:
     """|X|^2 of frames padded by reflection at both ends. A shorter window is centered in the frame."""
     left = (n_fft - window.size) // 2
     window = np.pad(window, (left, n_fft - window.size - left))

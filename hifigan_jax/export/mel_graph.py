@@ -11,7 +11,7 @@ from hifigan_jax.models.onnx_graph import OnnxGraph, Value
 def log_mel(graph: OnnxGraph, settings: Mel, audio: Value, mel: Value) -> None:
     """Adds the log-mel `mel` [B, M, F] of `audio` [B, T], F = settings.frames(T)."""
     convention = settings.convention
-    x = graph.pad(graph.add("Unsqueeze", audio, np.array([1, 2])), convention.edge, convention.edge, convention.padding)
+    x = graph.pad(graph.add("Unsqueeze", audio, np.array([1, 2])), *convention.edges, convention.padding)
     real, imaginary = (_spectrum(graph, convention, x, wave) for wave in (np.cos, np.sin))
     power = graph.add("Add", graph.add("Mul", real, real), graph.add("Mul", imaginary, imaginary))
     magnitude = graph.add("Squeeze", _magnitude(graph, convention, power), np.array([2]))

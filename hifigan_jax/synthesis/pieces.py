@@ -27,7 +27,7 @@ class Piece(NamedTuple):
 
 def pieces(blocks: Iterable[np.ndarray], settings: Mel, context: int) -> Iterator[Piece]:
     """The pieces of a recording that arrives in blocks [T] of any length; `context` is the frames that the generator sees."""
-    hop, pad, n_fft = settings.hop_size, settings.padding, settings.n_fft
+    hop, pad, n_fft = settings.hop_size, settings.padding[0], settings.n_fft
     size = max(SECONDS * settings.sampling_rate // hop, 1)
     padded = np.zeros(0, np.float32)  # from frame `first` on, with the padding at the start of the recording
     first = start = length = 0
@@ -43,7 +43,7 @@ def pieces(blocks: Iterable[np.ndarray], settings: Mel, context: int) -> Iterato
     for block in blocks:
         padded, length = np.concatenate([padded, block]), length + block.size
         if not is_started:
-            if padded.size <= pad:
+            if padded.size <= max(settings.padding):
                 continue
             padded, is_started = pad_audio(padded, settings)[: pad + padded.size], True
         while first + (padded.size - n_fft) // hop + 1 > start + size + context:

@@ -71,7 +71,7 @@ def _targets(files: list[Path], folder: Path, output: Path, ending: str) -> dict
         target = output / inside / (path.stem + ending)
         if target in taken:
             raise UsageError(f"{taken[target]} and {path.name}: both would be written to {target}: rename or move one")
-        targets[path] = taken[target] = target
+        targets[path], taken[target] = target, path
     return targets
 
 

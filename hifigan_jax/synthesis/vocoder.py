@@ -40,6 +40,8 @@ _USUAL_CONTEXT = 16  # frames; a larger receptive field takes proportionally lon
 # larger power of two, at most a 16th of its length. Each size compiles a program.
 _LONGEST_SINGLE = 1024
 _SINGLE_STEP = 8
+# With few_programs, to the next of these sizes. Longer ones are packed into windows, in batches of one row per device or of all.
+_FEW_SIZES = (32, 128, 256, 448, 704, _LONGEST_SINGLE)
 _IN_FLIGHT = 2  # batches queued on the device while the host prepares the next
 
 
@@ -52,15 +54,19 @@ class Vocoder:
     >>> audio = vocoder.decode(mel)  # (80, F) -> (F * 256,)
     """
 
-    def __init__(self, config: Config, params: Any, devices: Sequence[jax.Device] | None = None):
-        """Takes `params` with weight norm (v, g), as in training. Batches are sharded over `devices` (default: this host's)."""
+    def __init__(self, config: Config, params: Any, devices: Sequence[jax.Device] | None = None, few_programs: bool = False):
+        """Takes `params` with weight norm (v, g), as in training. Batches are sharded over `devices` (default: this host's).
+
+        With `few_programs`, at most eight programs are compiled for mels, and eight for recordings, of all lengths together;
+        utterances are padded more.
+        """
         devices = jax.local_devices() if devices is None else devices
         mesh = jax.make_mesh((len(devices),), ("data",), (AxisType.Auto,), devices=devices)
         replicated, sharded = PartitionSpec(), PartitionSpec("data")
         self.config = config
         self.settings = config.mel
         self._generator = config.generator.build(config.mel, folded=True, compute_dtype=config.optimization.compute_dtype)
-        self._devices = len(devices)
+        self._devices, self._few_programs = len(devices), few_programs
         self._platform = platform(devices[0].platform)
         self._replicated, self._sharded = NamedSharding(mesh, replicated), NamedSharding(mesh, sharded)
         self._fold = jax.jit(fold_norms)
@@ -73,15 +79,22 @@ class Vocoder:
         self.update(params)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, config: str | Path | None = None, compute_dtype: str = "float32") -> "Vocoder":
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        config: str | Path | None = None,
+        compute_dtype: str = "float32",
+        few_programs: bool = False,
+    ) -> "Vocoder":
         """Loads a pretrained model (`universal_v1`, `ljspeech_v1`), a .pth or .safetensors file, a run, or hf://OWNER/NAME.
 
         `config` is the path of the JSON configuration, needed only if there is none next to the weights. `compute_dtype` is the
-        dtype of convolutions: "bfloat16" is less exact, and faster on devices that support it. Raises CheckpointError,
-        also for a `config` that contradicts the weights' own.
+        dtype of convolutions: "bfloat16" is less exact, and faster on devices that support it. With `few_programs`, `decode`
+        compiles eight programs at most, and pads more. Raises CheckpointError, also for a `config` that contradicts the weights'
+        own.
         """
         generator = load_generator(source, config)
-        return cls(generator.config.replace({"compute_dtype": compute_dtype}), generator.params)
+        return cls(generator.config.replace({"compute_dtype": compute_dtype}), generator.params, few_programs=few_programs)
 
     def update(self, params: Any) -> None:
         """Replaces the weights with `params` with weight norm, of the same shapes, without compiling anything again."""
@@ -286,6 +299,8 @@ class Vocoder:
     def _window_size(self, single: int | None) -> int:
         """Frames per window. `single` is the length of the only utterance, if there is only one."""
         if single is not None and single <= _LONGEST_SINGLE:
+            if self._few_programs:
+                return next(size for size in _FEW_SIZES if size >= single)
             step = max(_SINGLE_STEP, 2 ** (single.bit_length() - 5))
             return -(-single // step) * step
         context, step = self._spacing["context"], self._spacing["step"]
@@ -297,8 +312,12 @@ class Vocoder:
         return max(self._platform.batch_frames // size, 1) * self._devices
 
     def _dispatch(self, kind: type, rows: list["_Row"], size: int):
-        needed = self._devices * 2 ** math.ceil(math.log2(len(rows) / self._devices))
-        missing = min(self._rows(size), max(needed, self._devices)) - len(rows)  # the last batch is padded to a power of two
+        needed = self._devices * 2 ** math.ceil(
+            math.log2(len(rows) / self._devices)
+        )  # the last batch is padded to a power of two
+        if self._few_programs and needed > self._devices:
+            needed = self._rows(size)
+        missing = min(self._rows(size), max(needed, self._devices)) - len(rows)
         batch = rows + [_Row([], np.zeros_like(rows[0].inputs), np.zeros_like(rows[0].frame_mask))] * missing
         inputs, masks = (np.stack(arrays) for arrays in zip(*((row.inputs, row.frame_mask) for row in batch), strict=True))
         return self._batches.start(self._programs[kind], self._params, kind, inputs, masks), rows

@@ -12,14 +12,14 @@ import numpy as np
 
 GENERATOR_KEYS = ("generator", "model_g")  # preferred, as a checkpoint may also contain averaged or older weights
 Candidate = tuple[str, dict[str, np.ndarray]]
-_DEPTH = 4  # of dictionaries, and of names in a prefix
+_DEPTH = 4  # of dictionaries around the state_dict, and of names in a prefix
 _COMPILED = "_orig_mod."  # torch.compile can also wrap a part of a model
 
 
 def state_dicts(content: Any) -> list[Candidate]:
     """The candidates in a file, the likeliest first: the prefix ("" or ending with a dot) and the tensors under it."""
     candidates: dict[str, dict[str, np.ndarray]] = {}
-    for name, tensor in _named_tensors(content, "", _DEPTH):
+    for name, tensor in _named_tensors(content, "", _DEPTH + 1):
         name = name.replace(_COMPILED, "")
         start = 0
         for _ in range(_DEPTH + 1):

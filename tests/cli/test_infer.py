@@ -220,7 +220,8 @@ def test_two_inputs_never_share_an_output(weights, recordings, tmp_path, capfd):
     shutil.copy(SAMPLES / "librivox_sonnet1_00.flac", recordings / "one.wav")
     code, _, said = infer(capfd, input_wavs_dir=recordings, output_dir=tmp_path / "out", checkpoint_file=weights)
     assert code == 2
-    assert "both would be written to" in said
+    first, second = recordings / "one.flac", "one.wav"
+    assert f"{first} and {second}: both would be written to {tmp_path / 'out' / 'one_generated.wav'}: " in said
     assert not (tmp_path / "out").exists()
 
 

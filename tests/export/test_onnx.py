@@ -162,6 +162,12 @@ def test_log_mels_are_those_of_the_convention(convention, tmp_path, rng):
     check_mel(mel.replace(mel_convention=convention, **sizes), tmp_path, rng)
 
 
+def test_log_mels_with_an_odd_hop(tmp_path, rng):
+    check_mel(
+        load_config(packaged_config("config_v3")).mel.replace(num_mels=8, hop_size=55, n_fft=256, win_size=256), tmp_path, rng
+    )
+
+
 def test_log_mels_have_a_mean_and_standard_deviation_per_bin(tmp_path, rng):
     mel = load_config(packaged_config("config_v3")).mel.replace(num_mels=3, hop_size=60, n_fft=256, win_size=256)
     check_mel(mel.replace(mel_mean=(-5.0, 1.0, 2.0), mel_std=(1.0, 2.0, 3.0), mel_power=2), tmp_path, rng)

@@ -240,7 +240,7 @@ def test_utterances_that_are_too_short_to_pad_are_extended_with_silence_and_cut(
         silent = np.tile(silence(config.mel.convention).astype(np.float32), (generator.shortest - frames, 1))
         extended = alone(generator, params, np.concatenate([mel, silent]))
         np.testing.assert_allclose(vocoder.decode(mel.T, force=True), extended[: frames * generator.hop_size], atol=1e-5)
-    samples = np.random.RandomState(0).normal(0, 0.1, config.mel.padding + config.mel.hop_size).astype(np.float32)
+    samples = np.random.RandomState(0).normal(0, 0.1, config.mel.padding[0] + config.mel.hop_size).astype(np.float32)
     (audio,) = (audio for _, audio in vocoder.synthesize([(0, vocoder.utterance_of_audio(samples))]))
     np.testing.assert_allclose(audio, vocoder.decode(vocoder.mel(samples)), atol=1e-4)
 

@@ -51,6 +51,7 @@ ENVELOPES = {
     "model": lambda t: {"model": t},
     "model_g": lambda t: {"model_g": t},
     "generator_in_model": lambda t: {"generator": {"model": t}},
+    "four_levels": lambda t: {"a": {"b": {"c": {"generator": t}}}},
     "lightning": lambda t: {"state_dict": prefixed("generator.", t), "epoch": 3, "pytorch-lightning_version": "2.4.0"},
     "speecht5": lambda t: renamed(t, ("ups.", "upsampler.")) | SPEECHT5,
     "conv_post_without_bias": lambda t: {"generator": {name: tensor for name, tensor in t.items() if name != "conv_post.bias"}},

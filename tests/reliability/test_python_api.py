@@ -86,3 +86,15 @@ def test_an_invalid_mel_is_refused(mel, vocoder):
 def test_an_unknown_compute_dtype_is_refused(tiny):
     with pytest.raises(HifiganError, match="bfloat16"):
         Vocoder.from_pretrained(tiny, compute_dtype="bf16")
+
+
+# --- messages -------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_message_that_quotes_a_long_text_keeps_its_start_and_its_end():
+    text = str(HifiganError(f"list.txt: {'x' * 100_000}: no such file: remove it"))
+    assert len(text) < 1500
+    assert text.startswith("list.txt: xxx")
+    assert text.endswith("xxx: no such file: remove it")
+    usual = "a" * 1400
+    assert str(HifiganError(usual)) == usual

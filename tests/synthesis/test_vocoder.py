@@ -10,6 +10,7 @@ from hifigan_jax.mel import log_mel
 from hifigan_jax.models.generator import Conditions
 from hifigan_jax.synthesis import Vocoder
 from hifigan_jax.synthesis.batches import Batch
+from hifigan_jax.synthesis.utterances import MelUtterance
 from hifigan_jax.training.setup import generator_of
 
 LENGTHS = [1, 2, 25, 127, 128, 129, 300, 513, 1100, 5168]  # frames; the last is 60 s
@@ -59,6 +60,19 @@ def test_recordings_and_mels_can_be_mixed(vocoder, mels, together, rng):
     for i in range(7):
         expected = vocoder.decode(vocoder.mel(audio)) if i % 2 else together[i]
         np.testing.assert_allclose(spoken[i], expected, atol=1e-4 if i % 2 else 1e-6)
+
+
+@pytest.mark.parametrize("rows", [pytest.param(1, marks=pytest.mark.slow), 4])  # as on CPUs and as on accelerators
+def test_with_few_programs_eight_are_compiled_for_any_lengths(vocoder, mels, together, rows, monkeypatch):
+    few = Vocoder(vocoder[0].config, vocoder[2], few_programs=True)
+    monkeypatch.setattr(few, "_platform", few._platform._replace(window_frames=64, batch_frames=64 * rows))
+    for i, mel in enumerate(mels[:-1]):
+        np.testing.assert_allclose(few.decode(mel.T), together[i], atol=1e-6)
+    for frames in (*range(1, 90, 11), 31, 32, 33, 448, 449, 1024):
+        assert few.decode(mels[-1][:frames].T).shape == (frames * 256,)
+    for count in (2, 3, 5):
+        few.decode(np.stack([mels[2].T] * count))
+    assert few._programs[MelUtterance]._cache_size() == 7 + (rows > 1)
 
 
 @pytest.mark.smoke

@@ -79,7 +79,7 @@ def _settings(generator: Generator) -> dict[str, Any]:
         "rate": mel.sampling_rate,
         "hop": mel.hop_size,
         "bins": mel.num_mels,
-        "shortest": max(mel.padding, mel.hop_size - 1),  # samples; a recording needs more
+        "shortest": max(*mel.padding, mel.hop_size - 1),  # samples; a recording needs more
         "context": module.receptive_field,  # frames
         "chunk": CHUNK,
         "seconds": SECONDS,

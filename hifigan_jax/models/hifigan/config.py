@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from hifigan_jax.config.sections import Count, Mel
+from hifigan_jax.config.sections import Mel, Size, Sizes
 from hifigan_jax.models.family import GeneratorConfig, StateDict
 
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ class ResidualUpsamplingConfig(GeneratorConfig):
     """Keys of transposed convolutions, each followed by the mean of residual blocks of several kernel sizes."""
 
     resblock: Literal["1", "2"]
-    upsample_rates: Annotated[tuple[Count, ...], Field(min_length=1)]
-    upsample_kernel_sizes: Annotated[tuple[Count, ...], Field(min_length=1)]
-    upsample_initial_channel: Count
-    resblock_kernel_sizes: Annotated[tuple[Count, ...], Field(min_length=1)]
-    resblock_dilation_sizes: Annotated[tuple[tuple[Count, ...], ...], Field(min_length=1)]
+    upsample_rates: Sizes
+    upsample_kernel_sizes: Sizes
+    upsample_initial_channel: Size
+    resblock_kernel_sizes: Sizes
+    resblock_dilation_sizes: Annotated[tuple[tuple[Size, ...], ...], Field(min_length=1, max_length=64)]
 
     def problems(self) -> Iterator[str]:
         """Conflicts between keys, one line each."""

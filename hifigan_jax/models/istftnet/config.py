@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from hifigan_jax.config.sections import Count, Mel
+from hifigan_jax.config.sections import Mel, Size
 from hifigan_jax.models.family import StateDict
 from hifigan_jax.models.hifigan.config import ResidualUpsamplingConfig
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class ISTFTNetConfig(ResidualUpsamplingConfig):
     """iSTFTNet: HiFi-GAN's first stages, then an inverse short-time Fourier transform for the last upsampling."""
 
-    gen_istft_n_fft: Count
-    gen_istft_hop_size: Count
+    gen_istft_n_fft: Size
+    gen_istft_hop_size: Size
 
     def problems(self) -> Iterator[str]:
         """Conflicts between keys, one line each."""

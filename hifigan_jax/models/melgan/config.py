@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from hifigan_jax.config.sections import ComputeDtype, Count, Mel
+from hifigan_jax.config.sections import ComputeDtype, Count, Layers, Mel, Size, Sizes
 from hifigan_jax.models.family import DiscriminatorConfig, GeneratorConfig, StateDict
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class MelGANConfig(GeneratorConfig):
     """MelGAN: upsampling with kernels twice as long as their rates, each followed by dilated residual layers."""
 
-    upsample_rates: Annotated[tuple[Count, ...], Field(min_length=1)]
-    upsample_initial_channel: Count
+    upsample_rates: Sizes
+    upsample_initial_channel: Size
     residual_layers: Annotated[Count, Field(le=8)]  # dilations 1, 3, 9, ...
 
     DEFAULT_LOSSES = {
@@ -70,10 +70,10 @@ class MelGANConfig(GeneratorConfig):
 class MelGANDiscriminatorConfig(DiscriminatorConfig):
     """MelGAN's discriminator: the same layers on audio at full, half and quarter rate."""
 
-    melgan_scales: Count = 3
-    melgan_channels: Count = 16  # of the first layer
-    melgan_downsamplings: Count = 4  # number of downsampling layers
-    melgan_downsampling_rate: Annotated[Count, Field(ge=2)] = 4
+    melgan_scales: Layers = 3
+    melgan_channels: Size = 16  # of the first layer
+    melgan_downsamplings: Layers = 4  # number of downsampling layers
+    melgan_downsampling_rate: Annotated[Size, Field(ge=2)] = 4
 
     ALSO_CALLED = {
         "num_d": "melgan_scales",

@@ -1,11 +1,9 @@
 """The multi-period discriminator's keys."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import Field
-
-from hifigan_jax.config.sections import ComputeDtype, Count, Optimization
+from hifigan_jax.config.sections import ComputeDtype, Optimization, Sizes
 from hifigan_jax.models.family import DiscriminatorConfig
 
 if TYPE_CHECKING:
@@ -15,7 +13,7 @@ if TYPE_CHECKING:
 class PeriodDiscriminatorConfig(DiscriminatorConfig):
     """MPD (Kong et al. 2020): one sub-discriminator per period."""
 
-    mpd_periods: Annotated[tuple[Count, ...], Field(min_length=1)] = (2, 3, 5, 7, 11)
+    mpd_periods: Sizes = (2, 3, 5, 7, 11)
 
     ALSO_CALLED = {"discriminator_periods": "mpd_periods", "periods": "mpd_periods"}
 
