@@ -14,6 +14,7 @@ from hifigan_jax.inspection.description import Description, Fact, duration, list
 from hifigan_jax.mel_conversion import obstacles
 
 BINS = sorted({row.num_mels for row in CONVENTIONS.values()})
+_SEARCHED = 4096  # frames in the middle that are compared with every convention
 _DEFAULT = Mel(mel_convention="hifigan")  # of universal_v1, the default of infer
 
 
@@ -58,7 +59,8 @@ def _mel(values: Float[np.ndarray, "A B"], path: Path, facts: list[Fact], proble
     facts.append(Fact("frames", frames, f"{frames:,}, the first axis" if frames_first else f"{frames:,}"))
     if bins not in BINS:
         return Description("mel", facts, [*problems, f"no known convention has {bins} bins: they have {listed(BINS)}"])
-    names = mel_guard.likely(mel, CONVENTIONS)
+    start = max(frames - _SEARCHED, 0) // 2
+    names = mel_guard.likely(mel[start : start + _SEARCHED], CONVENTIONS)
     if names:
         row = CONVENTIONS[names[0]]
         seconds = frames * row.hop_size / row.sampling_rate

@@ -7,6 +7,8 @@ import os
 import pathlib
 import shutil
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -464,3 +466,10 @@ def test_logging_is_as_before(tmp_path):
     before = logger.handlers, logger.propagate, logger.level
     inspect(tmp_path)
     assert (logger.handlers, logger.propagate, logger.level) == before
+
+
+def test_mels_recordings_and_configurations_are_described_without_jax(speech, tmp_path):
+    path = saved(tmp_path / "a.npy", mel_of(speech))
+    names = [str(path), str(SAMPLE), str(packaged_config("config_v1")), str(ROOT / "samples" / "training.txt")]
+    program = f"import sys\nfrom hifigan_jax.cli import run\nassert run('inspect', {names}) == 0\nassert 'jax' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
