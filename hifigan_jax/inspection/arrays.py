@@ -21,6 +21,29 @@ def describe_npy(path: Path) -> Description:
     return describe_array(array, path)
 
 
+def describe_mels(folder: Path, paths: list[str]) -> Description:
+    """A folder of .npy files: their number and sizes, and what the first of them is."""
+    shapes, broken = [], []
+    for path in paths:
+        try:
+            shapes.append(open_array(path).shape)
+        except DataError as error:
+            broken.append(str(error))
+    bins = sorted({size for shape in shapes for size in shape if size in BINS})
+    facts = [Fact("files", len(paths), f"{len(paths):,}"), Fact("bins", bins, listed(bins) or "of no known convention")]
+    more = f" (and {len(broken) - 1:,} more)" if len(broken) > 1 else ""
+    problems = [f"{broken[0]}{more}"] if broken else []
+    if not shapes:
+        return Description("folder of .npy files", facts, problems)
+    first = next(path for path in paths if not any(text.startswith(f"{path}: ") for text in broken))
+    found = describe_npy(Path(first))
+    facts.append(Fact("first", first, f"{Path(first).name}: {found.kind}"))
+    facts += [fact for fact in found.facts if fact.name in ("shape", "range", "convention", "universal_v1")]
+    problems += [f"{first}: {problem}" for problem in found.problems]
+    command = found.command and found.command.replace(first, str(folder))
+    return Description("folder of .npy files", facts, problems, command)
+
+
 def describe_npz(path: Path) -> Description:
     """A .npz file: statistics, or arrays that infer does not read. Raises DataError, UsageError."""
     try:

@@ -11,7 +11,7 @@ from hifigan_jax import audio
 from hifigan_jax.config import packaged_config
 from hifigan_jax.errors import CheckpointError, DataError, UsageError
 from hifigan_jax.folders import files_below
-from hifigan_jax.inspection.arrays import describe_npy, describe_npz, describe_statistics
+from hifigan_jax.inspection.arrays import describe_mels, describe_npy, describe_npz, describe_statistics
 from hifigan_jax.inspection.description import Description
 from hifigan_jax.inspection.exports import describe_onnx, describe_stablehlo
 from hifigan_jax.inspection.recordings import describe_recording, describe_recordings
@@ -89,10 +89,13 @@ def _describe_folder(folder: Path, config: str | Path | None) -> Description:
         return describe_reference_run(folder, config)
     if (folder / "results.json").is_file():
         return describe_results(folder)
-    recordings, others = files_below(folder, audio.SUFFIXES)
+    recordings, _ = files_below(folder, audio.SUFFIXES)
     if recordings:
         return describe_recordings(folder, recordings)
-    weights = [path for path in sorted(folder.iterdir()) if path.suffix in (*_WEIGHTS, ".npy")]
+    mels, others = files_below(folder, {".npy"})
+    if mels:
+        return describe_mels(folder, mels)
+    weights = [path for path in sorted(folder.iterdir()) if path.suffix in _WEIGHTS]
     hint = f": name a file in it, such as {weights[0]}" if weights else ""
     raise CheckpointError(f"{folder}: a folder without recordings, checkpoints or results ({others} other files){hint}")
 

@@ -42,26 +42,27 @@ def describe_run(folder: Path) -> Description:
     """A run of this package: what infer would load from it, and what train would resume from. Raises CheckpointError."""
     from hifigan_jax import checkpoint
 
-    found, resumable = checkpoint.steps(folder), checkpoint.resumable(folder)
+    found, resumable = checkpoint.steps(folder), checkpoint.steps(folder, checkpoint.TRAINING)
     if not found:
         raise CheckpointError(f"{folder}: contains no checkpoint yet")
     (config, manifest), _ = checkpoint.first_usable(found, _checked)
     problems = [f"{path}: damaged, set aside: delete it" for path in sorted((folder / FOLDER).glob("*.damaged"))]
     facts = [*facts_of(config), *parameter_facts(_shapes(manifest.leaves["generator"]))]
-    facts.append(Fact("checkpoints", len(found), f"{len(found)}, of which {len(resumable)} can be resumed"))
+    text = f"{len(found)}, of which {len(resumable)} have what resuming needs"
+    facts.append(Fact("checkpoints", len(found), text))
     facts.append(Fact("newest step", manifest.step, f"{manifest.step:,}, which infer loads"))
-    try:
-        step = checkpoint.first_usable(resumable, _checked_for_training)[0]
-        facts.append(Fact("resumes from", step, f"step {step:,}"))
-    except CheckpointError as error:
-        problems.append(str(error))
-    facts += [*_last_metrics(folder), *_in_use(folder)]
+    command = f"hifigan-jax infer --checkpoint_file {folder} --input_wavs_dir DIR"
     config_file = folder / checkpoint.CONFIG
     if not config_file.is_file():
         problems.append(f"{config_file} is missing: copy that of a checkpoint")
-    return Description(
-        "run of hifigan_jax", facts, problems, f"hifigan-jax train --config {config_file} --checkpoint_path {folder}"
-    )
+    try:
+        step = checkpoint.first_usable(checkpoint.resumable(folder), _checked_for_training)[0]
+        facts.append(Fact("resumes from", step, f"step {step:,}"))
+        command = f"hifigan-jax train --config {config_file} --checkpoint_path {folder}"
+    except CheckpointError as error:
+        problems.append(str(error))
+    facts += [*_last_metrics(folder), *_in_use(folder)]
+    return Description("run of hifigan_jax", facts, problems, command)
 
 
 def describe_reference_run(folder: Path, config: str | Path | None = None) -> Description:
@@ -92,7 +93,11 @@ def _checked(folder: Path) -> tuple[Config, Manifest]:
 
 
 def _checked_for_training(folder: Path) -> int:
+    from hifigan_jax.checkpoint import TRAINING
+
     _, manifest = _checked(folder)
+    if not (folder / TRAINING).is_dir():
+        raise CheckpointError(f"{folder}: training cannot be resumed from it: it has only a generator")
     if problem := _training_problem(folder, manifest):
         raise CheckpointError(problem)
     return manifest.step

@@ -152,6 +152,16 @@ def test_arrays_in_other_files_are_described(speech, tmp_path):
     assert described(tmp_path / "b.npz", "arrays")[0]["arrays"] == {"x": [80, 234], "y": [3]}
 
 
+def test_folders_of_mels_are_described(speech, tmp_path):
+    for name in ("b", "c"):
+        saved(tmp_path / f"{name}.npy", mel_of(speech, "matcha-tts"))
+    (tmp_path / "a.npy").write_bytes(b"x")
+    found, problems, command = described(tmp_path, "folder of .npy files")
+    assert (found["files"], found["bins"], found["convention"]) == (3, [80], ["matcha-tts"])
+    assert problems == [f"{tmp_path}/a.npy: not a .npy array: save the mel with numpy.save"]
+    assert command == f"hifigan-jax infer --input_mels_dir {tmp_path} --mel_convention matcha-tts"
+
+
 def test_statistics_are_described(tmp_path):
     saved(tmp_path / "a.npy", np.stack([np.linspace(-6, -3, 80), np.ones(80)]))
     np.savez(tmp_path / "b.npz", mean=np.full(100, -5.0), std=np.full(100, 2.0))
@@ -290,6 +300,7 @@ def test_damaged_checkpoints_are_described(step):
     found, problems, _ = described(step.parent.parent, "run of hifigan_jax")
     assert found["newest step"] == 10
     assert "using step 10 instead" in problems[0]
+    assert any("training cannot be resumed" in problem or "checksum differs" in problem for problem in problems)
     shutil.rmtree(step.parent)
     step.parent.mkdir()
     assert "contains no checkpoint yet" in refused(step.parent.parent)
