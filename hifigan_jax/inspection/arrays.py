@@ -1,11 +1,12 @@
 """Descriptions of NumPy's files: mels, statistics that mels are normalized with, and archives of arrays."""
 
+import shlex
 from pathlib import Path
 
 import numpy as np
 
 from hifigan_jax.errors import DataError
-from hifigan_jax.inspection.description import Description, Fact, listed, plural
+from hifigan_jax.inspection.description import Description, Fact, command, listed, plural
 from hifigan_jax.inspection.mels import BINS, describe_array
 from hifigan_jax.mel_conversion import read_statistics
 from hifigan_jax.mel_file import open_array
@@ -40,8 +41,8 @@ def describe_mels(folder: Path, paths: list[str]) -> Description:
     facts.append(Fact("first", first, f"{Path(first).name}: {found.kind}"))
     facts += [fact for fact in found.facts if fact.name in ("shape", "range", "convention", "universal_v1")]
     problems += [f"{first}: {problem}" for problem in found.problems]
-    command = found.command and found.command.replace(first, str(folder))
-    return Description("folder of .npy files", facts, problems, command)
+    use = found.command and found.command.replace(shlex.quote(first), shlex.quote(str(folder)))
+    return Description("folder of .npy files", facts, problems, use)
 
 
 def describe_npz(path: Path) -> Description:
@@ -66,4 +67,5 @@ def describe_statistics(path: Path) -> Description:
     facts = [Fact("bins", mean.size, plural(mean.size, "bin") if mean.size > 1 else "the same for all bins")]
     for name, row in (("means", mean), ("deviations", std)):
         facts.append(Fact(name, [float(row.min()), float(row.max())], f"{row.min():.3g} to {row.max():.3g}"))
-    return Description("statistics of mels", facts, command=f"hifigan-jax infer --input_mels_dir DIR --mel_statistics {path}")
+    use = command("infer", "--input_mels_dir", "DIR", "--mel_statistics", path)
+    return Description("statistics of mels", facts, command=use)

@@ -1,7 +1,11 @@
 """What an inspection found in a file, as text of about ten lines and as JSON types."""
 
-from collections.abc import Sequence
+import math
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+from hifigan_jax.errors import printable
 
 _INDENT = 16  # columns of a fact's name
 
@@ -42,7 +46,7 @@ class Report(NamedTuple):
         lines = [(fact.name, str(fact)) for fact in facts]
         lines += [("problem", text) for text in problems] + [("note", text) for text in self.notes]
         lines += [("use", command)] if command else []
-        return "\n".join([f"{self.path}: {kind}", *(f"  {name:{_INDENT}}{text}" for name, text in lines)])
+        return "\n".join([f"{self.path}: {kind}", *(printable(f"  {name:{_INDENT}}{text}") for name, text in lines)])
 
     def as_json(self) -> dict[str, Any]:
         """The same as an object of JSON types; names of facts have underscores in place of spaces."""
@@ -50,12 +54,26 @@ class Report(NamedTuple):
         return {
             "path": self.path,
             "kind": found.kind or None,
-            "facts": {fact.name.replace(" ", "_"): fact.value for fact in found.facts},
+            "facts": {fact.name.replace(" ", "_"): _json_value(fact.value) for fact in found.facts},
             "problems": list(found.problems),
             "notes": list(self.notes),
             "command": found.command,
             "error": self.error,
         }
+
+
+def _json_value(value: Any) -> Any:
+    """A value with null in place of NaN and infinities, which JSON lacks."""
+    if isinstance(value, Mapping):
+        return {str(key): _json_value(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_value(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def command(program: str, *arguments: object) -> str:
+    """A command of this package, as a shell takes it."""
+    return shlex.join(["hifigan-jax", program, *map(str, arguments)])
 
 
 def duration(seconds: float) -> str:

@@ -63,7 +63,7 @@ def describe_stablehlo(folder: Path, manifest: Mapping[str, Any]) -> Description
     facts = _model_facts(json.dumps(manifest.get("model")), folder)
     facts += [Fact(key, manifest[key]) for key in ("input", "output", "validity", "source", "license") if key in manifest]
     facts.append(Fact("platforms", manifest["platforms"], listed(manifest["platforms"])))
-    return Description("generator (StableHLO)", facts, command=f"python -c \"from load import load; load('{folder}')\"")
+    return Description("generator (StableHLO)", facts)
 
 
 def _model_facts(text: str, path: Path) -> list[Fact]:

@@ -1,5 +1,6 @@
 """Descriptions of mels, with their likely convention and what infer would do with them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from hifigan_jax import mel_guard
 from hifigan_jax.config import Mel
 from hifigan_jax.conventions import CONVENTIONS
 from hifigan_jax.errors import DataError
-from hifigan_jax.inspection.description import Description, Fact, duration, listed, plural
+from hifigan_jax.inspection.description import Description, Fact, command, duration, listed, plural
 from hifigan_jax.mel_conversion import obstacles
 
 BINS = sorted({row.num_mels for row in CONVENTIONS.values()})
@@ -23,7 +24,7 @@ class _Use(NamedTuple):
 
     outcome: str
     problem: str | None = None
-    flags: str | None = None
+    flags: Sequence[str] | None = None
 
 
 def describe_array(array: np.ndarray, path: Path, is_npy: bool = True) -> Description:
@@ -34,7 +35,8 @@ def describe_array(array: np.ndarray, path: Path, is_npy: bool = True) -> Descri
         return Description("array", facts, ["empty: compute it again"])
     if array.dtype.kind != "f":
         return Description("array", facts, [f"mels are arrays of floats, not of {array.dtype}: save them as float32"])
-    values = np.asarray(array, np.float32)
+    with np.errstate(over="ignore"):  # such values become infinite
+        values = np.asarray(array, np.float32)
     finite = np.isfinite(values)
     facts.append(_range(values[finite]))
     if not finite.all():
@@ -70,8 +72,8 @@ def _mel(values: Float[np.ndarray, "A B"], path: Path, facts: list[Fact], proble
     use = _use(mel, names, frames_first)
     problems += [use.problem] if use.problem else []
     facts.append(Fact("universal_v1", use.outcome))
-    command = f"hifigan-jax infer --input_mels_dir {path}{use.flags}" if use.flags is not None and not problems else None
-    return Description("mel", facts, problems, command)
+    usable = use.flags is not None and not problems
+    return Description("mel", facts, problems, command("infer", "--input_mels_dir", path, *use.flags) if usable else None)
 
 
 def _use(mel: Float[np.ndarray, "F M"], names: list[str], frames_first: bool) -> _Use:
@@ -83,12 +85,12 @@ def _use(mel: Float[np.ndarray, "F M"], names: list[str], frames_first: bool) ->
     if mel.shape[1] == _DEFAULT.num_mels:
         try:
             mel_guard.check(mel, _DEFAULT.convention)
-            return _Use("takes it; name the convention if it is not hifigan", flags="")
+            return _Use("takes it; name the convention if it is not hifigan", flags=[])
         except DataError as error:
             reason = str(error)
     for name in names:
         if not obstacles(CONVENTIONS[name], _DEFAULT.convention):
-            return _Use(f"takes it with --mel_convention {name}", flags=f" --mel_convention {name}")
+            return _Use(f"takes it with --mel_convention {name}", flags=["--mel_convention", name])
     if names:
         first = f"{names[0]}: {obstacles(CONVENTIONS[names[0]], _DEFAULT.convention)[0]}"
         reason = f"not convertible ({first}): use a vocoder that was trained on such mels"

@@ -7,7 +7,7 @@ from pathlib import Path
 from hifigan_jax import audio
 from hifigan_jax.config import Mel
 from hifigan_jax.errors import DataError
-from hifigan_jax.inspection.description import Description, Fact, duration, listed
+from hifigan_jax.inspection.description import Description, Fact, command, duration, listed
 
 _DEFAULT = Mel(mel_convention="hifigan")  # of universal_v1, the default of infer
 
@@ -38,14 +38,14 @@ def describe_recording(path: Path) -> Description:
     if rate != _DEFAULT.sampling_rate:
         text = f"infer resamples it to {_DEFAULT.sampling_rate:,} Hz for universal_v1; train needs it at the model's rate"
         facts.append(Fact("resampling", True, text))
-    return Description("recording", facts, problems, f"hifigan-jax infer --input_wavs_dir {path}")
+    return Description("recording", facts, problems, command("infer", "--input_wavs_dir", path))
 
 
 def describe_recordings(folder: Path, paths: list[str]) -> Description:
     """A folder of recordings, by their headers."""
     facts, problems = facts_of(paths)
-    command = f"hifigan-jax infer --input_wavs_dir {folder}" if facts[1].value else None
-    return Description("folder of recordings", facts, problems, command)
+    use = command("infer", "--input_wavs_dir", folder) if facts[1].value else None
+    return Description("folder of recordings", facts, problems, use)
 
 
 def facts_of(paths: list[str]) -> tuple[list[Fact], list[str]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from hifigan_jax.config import Config
 from hifigan_jax.errors import CheckpointError, HifiganError
-from hifigan_jax.inspection.description import Description, Fact
+from hifigan_jax.inspection.description import Description, Fact, command
 from hifigan_jax.inspection.models import facts_of
 from hifigan_jax.inspection.weights import describe_weights, parameter_facts
 from hifigan_jax.manifest import FOLDER, Leaf, Manifest, read_manifest, verify
@@ -34,8 +34,8 @@ def describe_step(folder: Path) -> Description:
     problem = _training_problem(folder, manifest)
     resumable = problem is None and (folder / TRAINING).is_dir()
     facts.append(Fact("resumable", resumable, "yes" if resumable else "no, only the generator" if problem is None else "no"))
-    command = f"hifigan-jax infer --checkpoint_file {folder} --input_wavs_dir DIR"
-    return Description("checkpoint of hifigan_jax", facts, [problem] if problem else [], command)
+    use = command("infer", "--checkpoint_file", folder, "--input_wavs_dir", "DIR")
+    return Description("checkpoint of hifigan_jax", facts, [problem] if problem else [], use)
 
 
 def describe_run(folder: Path) -> Description:
@@ -51,18 +51,18 @@ def describe_run(folder: Path) -> Description:
     text = f"{len(found)}, of which {len(resumable)} have what resuming needs"
     facts.append(Fact("checkpoints", len(found), text))
     facts.append(Fact("newest step", manifest.step, f"{manifest.step:,}, which infer loads"))
-    command = f"hifigan-jax infer --checkpoint_file {folder} --input_wavs_dir DIR"
+    use = command("infer", "--checkpoint_file", folder, "--input_wavs_dir", "DIR")
     config_file = folder / checkpoint.CONFIG
     if not config_file.is_file():
         problems.append(f"{config_file} is missing: copy that of a checkpoint")
     try:
         step = checkpoint.first_usable(checkpoint.resumable(folder), _checked_for_training)[0]
         facts.append(Fact("resumes from", step, f"step {step:,}"))
-        command = f"hifigan-jax train --config {config_file} --checkpoint_path {folder}"
+        use = command("train", "--config", config_file, "--checkpoint_path", folder)
     except CheckpointError as error:
         problems.append(str(error))
     facts += [*_last_metrics(folder), *_in_use(folder)]
-    return Description("run of hifigan_jax", facts, problems, command)
+    return Description("run of hifigan_jax", facts, problems, use)
 
 
 def describe_reference_run(folder: Path, config: str | Path | None = None) -> Description:
@@ -73,10 +73,8 @@ def describe_reference_run(folder: Path, config: str | Path | None = None) -> De
     if not pairs:
         return newest._replace(kind="run of the reference", facts=facts)
     facts.append(Fact("resumes from", pairs[0][0].name))
-    return Description(
-        *("run of the reference", facts, newest.problems),
-        f"hifigan-jax train --config {folder}/config.json --checkpoint_path {folder}",
-    )
+    use = command("train", "--config", folder / "config.json", "--checkpoint_path", folder)
+    return Description("run of the reference", facts, newest.problems, use)
 
 
 def _checked(folder: Path) -> tuple[Config, Manifest]:

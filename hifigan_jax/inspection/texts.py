@@ -10,14 +10,14 @@ from typing import Any
 from hifigan_jax import audio
 from hifigan_jax.config import Data, load_config
 from hifigan_jax.config.files import known_keys
-from hifigan_jax.config.sections import Mel
 from hifigan_jax.errors import DataError, UsageError
 from hifigan_jax.evaluation.results import SCHEMA, Results
 from hifigan_jax.file_lists import read_list, read_names
-from hifigan_jax.inspection.description import Description, Fact, listed, plural
+from hifigan_jax.inspection.description import Description, Fact, command, listed, plural
 from hifigan_jax.inspection.models import facts_of
 from hifigan_jax.inspection.recordings import facts_of as facts_of_recordings
 from hifigan_jax.mel_conversion import read_section
+from hifigan_jax.models.registry import GENERATORS
 
 # Where the recordings of a list may be, relative to it, if no folder is given.
 _FOLDERS = (".", "wavs", "../wavs", "wav", "..")
@@ -31,10 +31,11 @@ def describe_json(path: Path) -> Description:
     keys = set(content) if isinstance(content, dict) else set()
     if not keys & known_keys():
         raise UsageError(f"{path}: not a configuration, nor results of an evaluation: none of its keys is known")
-    if keys <= Mel.model_fields.keys():
+    if not keys & {key for family in GENERATORS.values() for key in family.model_fields}:
         mel = read_section(path)
         facts = [Fact(name, value) for name, value in mel.model_dump(mode="json").items()]
-        return Description("mel convention", facts, command=f"hifigan-jax infer --input_mels_dir DIR --mel_convention {path}")
+        use = command("infer", "--input_mels_dir", "DIR", "--mel_convention", path)
+        return Description("mel convention", facts, command=use)
     return _describe_config(path)
 
 
@@ -62,7 +63,7 @@ def _describe_config(path: Path) -> Description:
         Fact("batch", [training.batch_size, training.segment_size], f"{training.batch_size} x {training.segment_size} samples"),
         Fact("fine-tuning", config.data.fine_tuning, "on mels" if config.data.fine_tuning else "no"),
     ]
-    return Description("configuration", facts, problems, None if problems else f"hifigan-jax train --config {path}")
+    return Description("configuration", facts, problems, None if problems else command("train", "--config", path))
 
 
 def describe_results(path: Path) -> Description:
@@ -81,7 +82,7 @@ def describe_results(path: Path) -> Description:
         text = ", ".join(f"{name} {mean:.3f}" for name, mean in [*means.items()][:4])
         facts.append(Fact(metric["label"], {name: mean if mean == mean else None for name, mean in means.items()}, text))
     problems = [f"{plural(len(results.problems), 'file')} or values missing: {results.problems[0]}"] if results.problems else []
-    return Description("results of an evaluation", facts, problems, f"hifigan-jax report {path}")
+    return Description("results of an evaluation", facts, problems, command("report", path))
 
 
 def describe_text(path: Path, folder: str | None = None) -> Description:
@@ -117,16 +118,18 @@ def _describe_list(path: Path, folder: str, paths: list[str]) -> Description:
         )
     if repeated := [name for name, count in Counter(paths).items() if count > 1]:
         problems.append(f"{plural(len(repeated), 'name')} repeated, such as {repeated[0]}: remove the others")
-    command = f"hifigan-jax train --config JSON --input_training_file {path} --input_wavs_dir {folder}"
-    return Description("file list", facts, problems, command if found else None)
+    use = command("train", "--config", "JSON", "--input_training_file", path, "--input_wavs_dir", folder)
+    return Description("file list", facts, problems, use if found else None)
 
 
 def _is_list(start: bytes, path: Path) -> bool:
     """Whether most lines have columns or the names of audio files, or the first name is that of a recording near the list."""
     names = read_names(str(path))
     suffixes = sum(Path(name).suffix.lower() in audio.SUFFIXES for name in names)
+    lines = [line.lstrip() for line in start.split(b"\n") if line.strip()]
+    columns = sum(b"|" in line and not line.startswith(b"|") for line in lines)
     near = read_list(str(path), Data(input_wavs_dir=str(path.parent), allow_outside=True))[0]
-    return 2 * suffixes > len(names) or start.count(b"|") > start.count(b"\n") / 2 or os.path.isfile(near)
+    return 2 * suffixes > len(names) or 2 * columns > len(lines) or os.path.isfile(near)
 
 
 def _describe_metrics(path: Path) -> Description:
@@ -134,8 +137,9 @@ def _describe_metrics(path: Path) -> Description:
     with open(path, "rb") as file:
         for line in file:
             try:
-                last = json.loads(line.decode())
-                steps.append(int(last["step"]))
+                row = json.loads(line.decode())
+                steps.append(int(row["step"]))
+                last = row
             except (ValueError, KeyError, TypeError, RecursionError):
                 damaged += 1
     if not steps:

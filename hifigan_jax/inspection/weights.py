@@ -1,7 +1,6 @@
 """Descriptions of files of weights: PyTorch, safetensors, and the discriminators of the reference."""
 
 import hashlib
-import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,13 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from hifigan_jax.inspection.description import Description, Fact, plural
+from hifigan_jax.inspection.description import Description, Fact, command, plural
 from hifigan_jax.inspection.mels import describe_array
 from hifigan_jax.inspection.models import facts_of
 from hifigan_jax.weights.pretrained import PRETRAINED
 from hifigan_jax.weights.safetensors_file import is_safetensors
-
-logger = logging.getLogger(__name__)
 
 
 def describe_weights(path: Path, config: str | Path | None = None) -> Description:
@@ -38,8 +35,9 @@ def describe_weights(path: Path, config: str | Path | None = None) -> Descriptio
         *([] if step is None else [Fact("step", step, f"{step:,}")]),
         *_origin(path),
     ]
-    command = f"hifigan-jax infer --checkpoint_file {path} --input_wavs_dir DIR"
-    return Description("generator", facts, problems_of(generator.params), command + (f" --config {config}" if config else ""))
+    flags = ["--config", config] if config else []
+    use = command("infer", "--checkpoint_file", path, "--input_wavs_dir", "DIR", *flags)
+    return Description("generator", facts, problems_of(generator.params), use)
 
 
 def parameter_facts(params: Any) -> list[Fact]:
@@ -68,8 +66,8 @@ def _discriminators(content: Mapping[str, Any], path: Path) -> Description:
         problems.append(f"to resume, the g_* file of the same step has to be beside it ({generator.name})")
     else:
         facts.append(Fact("generator", str(generator)))
-    command = f"hifigan-jax train --config {path.parent}/config.json --checkpoint_path {path.parent}"
-    return Description("discriminators and optimizers of the reference", facts, problems, None if problems else command)
+    use = command("train", "--config", path.parent / "config.json", "--checkpoint_path", path.parent)
+    return Description("discriminators and optimizers of the reference", facts, problems, None if problems else use)
 
 
 def _origin(path: Path) -> list[Fact]:

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import pathlib
+import shlex
 import shutil
 import struct
 import subprocess
@@ -419,6 +420,8 @@ BROKEN = {
     "b.json": (b'{"x": 1}', "none of its keys is known"),
     "c.json": (b"[" * 100_000, "not a JSON file"),
     "d.json": (b'{"schema": 1, "systems": 3}', "evaluate again"),
+    "table.md": (b"# Text\n| a | b |\n| --- | --- |\n| c | d |\n", "not a file of a kind"),
+    "typo.json": (b'{"mel_convention": "tacotron2", "sampling_rat": 16000}', "did you mean 'sampling_rate'?"),
     "prose.txt": (b"This is a text.\nIt lists nothing.\n", "not a file of a kind"),
     "random.dat": (bytes(range(256)) * 4, "not a file of a kind"),
     "a.onnx": (b"\xff" * 100, "not an ONNX file, or damaged"),
@@ -470,6 +473,22 @@ def test_json_contains_no_nan(tmp_path, capfd):
     saved(tmp_path / "a.npy", np.full((80, 100), np.nan, np.float32))
     assert run("inspect", ["--json", str(tmp_path / "a.npy")]) == 0
     assert json.loads(capfd.readouterr().out)["files"][0]["facts"]["range"] is None
+
+
+def test_odd_metrics_are_described(tmp_path, capfd):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "mel_error": NaN}\n5\n{"step')
+    assert described(tmp_path / "metrics.jsonl", "metrics of a run")[1] == [
+        "2 lines damaged: the next start of the run removes them"
+    ]
+    assert run("inspect", ["--json", str(tmp_path / "metrics.jsonl")]) == 0
+    assert json.loads(capfd.readouterr().out)["files"][0]["facts"]["last"] == {"step": 1, "mel_error": None}
+
+
+def test_names_are_quoted_in_commands(speech, tmp_path):
+    path = saved(tmp_path / "a b'c\nd.npy", mel_of(speech))
+    report = inspect(path)
+    assert shlex.split(report.description.command)[3] == str(path)
+    assert len(str(report).splitlines()) == 10
 
 
 def test_logging_is_as_before(tmp_path):
