@@ -206,7 +206,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     if isinstance(content, np.ndarray):
         if content.shape[:1] != (2,):
             raise ValueError(f"its shape is {content.shape}, expected (2, bins)")
-        return {"mean": content[0], "std": content[1]}
+        return {"mean": np.asarray(content[0]), "std": np.asarray(content[1])}
     with content:
         return {name: content[name] for name in content.files}
 

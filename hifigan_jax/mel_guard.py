@@ -48,7 +48,9 @@ def statistics(mel: Float[np.ndarray, "F M"], c: Convention) -> Statistics:
     """The statistics of a mel, taken as one of the convention."""
     area = filterbank(c).sum(axis=1) * c.sampling_rate / c.n_fft  # 1 for filters of unit area
     magnitude = expand(np.minimum(mel, bounds(c)[1]), c)  # the few values that may be above it could be of any size
-    level = (np.log(np.maximum(magnitude, 1e-12)) - np.log(np.maximum(area, 1e-3))) / c.power
+    level = np.log(np.maximum(magnitude, 1e-12)) - np.log(np.maximum(area, 1e-3))
+    if c.power == 2:  # as of magnitudes with the same root mean square
+        level = (level + np.log(c.n_fft / c.sampling_rate)) / 2
     quiet, median, loud = np.percentile(level, [5, 50, 99])
     change = np.abs(np.diff(level, axis=0))[level[1:] > median]
     return Statistics(float(quiet), float(median), float(loud), float(change.mean()) if change.size else 0.0)

@@ -295,8 +295,8 @@ def test_damaged_checkpoints_are_described(step):
         largest.write_bytes(content)
         if part == "training":
             _, problems, _ = described(step, "checkpoint of hifigan_jax")
-            assert "(its checksum differs)" in problems[0]
-            assert f"{step}: training/" in problems[0]
+            assert problems[0].startswith("training/")
+            assert "is damaged (its checksum differs)" in problems[0]
     assert "is damaged (its checksum differs)" in refused(step)
     found, problems, _ = described(step.parent.parent, "run of hifigan_jax")
     assert found["newest step"] == 10
