@@ -324,7 +324,6 @@ def test_weights_are_described_as_infer_loads_them(step, tiny_config, tmp_path):
     assert described(tmp_path / "reference", "run of the reference")[0]["generators"] == 1
     config = tmp_path / "reference" / "config.json"
     assert described(tmp_path / "b.pth", "generator", config=config)[2].endswith(f" --config {config}")
-    assert "its shapes match none of config_v1" in refused(tmp_path / "b.pth")
     write_torch_file(tmp_path / "c.pth", {"state_dict": {"conv_pre.weight": np.zeros((2, 2, 2))}})
     assert str(tmp_path / "c.pth") in refused(tmp_path / "c.pth")
 
