@@ -183,17 +183,26 @@ def read_statistics(path: str | Path, num_mels: int | None) -> tuple[tuple[float
     try:
         mean, std = _two_rows(_arrays(Path(path)))
         mean, std = (np.asarray(row, np.float64).reshape(-1) for row in (mean, std))
-        mean, std = (np.broadcast_to(row, num_mels or max(mean.size, std.size)) for row in (mean, std))
+        sizes = {mean.size, std.size, 1, num_mels or max(mean.size, std.size)}
+        if len(sizes) > 2:
+            raise ValueError(f"it has {mean.size} means and {std.size} deviations")
+        mean, std = (np.broadcast_to(row, max(sizes)) for row in (mean, std))
+    except OSError as error:
+        if error.errno is None:  # of h5py or numpy, for a file of another kind
+            raise _no_statistics(path, num_mels, error) from None
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except ImportError:
         raise UsageError(f"{path}: needs h5py: pip install h5py, or save the statistics with numpy") from None
     except Exception as error:  # a damaged file can raise anything
-        wanted = f" of {num_mels} bins" if num_mels else ""
-        raise UsageError(
-            f"{path}: not mean and standard deviation{wanted} ({error}): save numpy.stack([mean, std]) as .npy"
-        ) from None
+        raise _no_statistics(path, num_mels, error) from None
     if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
         raise UsageError(f"{path}: means must be finite and standard deviations positive")
     return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _no_statistics(path: str | Path, num_mels: int | None, error: Exception) -> UsageError:
+    wanted = f" of {num_mels} bins" if num_mels else ""
+    return UsageError(f"{path}: not mean and standard deviation{wanted} ({error}): save numpy.stack([mean, std]) as .npy")
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:

@@ -244,5 +244,11 @@ def test_other_files_of_statistics_are_refused_in_one_line(tmp_path, content):
     np.savez(tmp_path / "b.npz", other=content if content.dtype != object else np.zeros(2))
     with pytest.raises(UsageError, match=f"^{tmp_path}/b.npz: "):
         read_statistics(tmp_path / "b.npz", 80)
-    with pytest.raises(UsageError, match="absent"):
+    with pytest.raises(UsageError, match="absent.npy: cannot be read: No such file"):
         read_statistics(tmp_path / "absent.npy", 80)
+
+
+def test_statistics_of_another_number_of_bins_are_refused_with_both_numbers(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((2, 40)))
+    with pytest.raises(UsageError, match=r"of 80 bins \(it has 40 means and 40 deviations\)"):
+        read_statistics(tmp_path / "a.npy", 80)
