@@ -12,7 +12,7 @@ from hifigan_jax.config import packaged_config
 from hifigan_jax.errors import CheckpointError, DataError, UsageError
 from hifigan_jax.folders import files_below
 from hifigan_jax.inspection.arrays import describe_mels, describe_npy, describe_npz, describe_statistics
-from hifigan_jax.inspection.description import Description
+from hifigan_jax.inspection.description import Description, Fact, command
 from hifigan_jax.inspection.exports import describe_onnx, describe_stablehlo
 from hifigan_jax.inspection.recordings import describe_recording, describe_recordings
 from hifigan_jax.inspection.runs import describe_reference_run, describe_run, describe_step
@@ -35,7 +35,7 @@ def describe(path: Path, input_wavs_dir: str | None = None, config: str | Path |
     if is_hub(path):
         raise UsageError(f"{path}: inspect describes files: name those in the cache of the Hub")
     if not os.path.lexists(path) and str(path) in PRETRAINED:
-        return describe_weights(pretrained_file(str(path)), config or packaged_config(PRETRAINED[str(path)].config))
+        return _describe_pretrained(str(path), config)
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
@@ -45,6 +45,11 @@ def describe(path: Path, input_wavs_dir: str | None = None, config: str | Path |
     if not stat.S_ISREG(mode):
         raise DataError(f"{path}: not a file, but a named pipe, device or socket")
     return _describe_file(path, input_wavs_dir, config)
+
+
+def _describe_pretrained(name: str, config: str | Path | None) -> Description:
+    found = describe_weights(pretrained_file(name), config or packaged_config(PRETRAINED[name].config))
+    return found._replace(command=command("infer", "--checkpoint_file", name, "--input_wavs_dir", "DIR"))
 
 
 def _describe_file(path: Path, input_wavs_dir: str | None, config: str | Path | None) -> Description:
@@ -57,6 +62,11 @@ def _describe_file(path: Path, input_wavs_dir: str | None, config: str | Path | 
         return describe_npy(path)
     if suffix == ".npz" or (start.startswith(b"PK") and _is_npz(path)):
         return describe_npz(path)
+    if path.name.startswith("events.out.tfevents."):
+        size = path.stat().st_size
+        return Description(
+            "TensorBoard log", [Fact("size", size, f"{size:,} bytes")], command=f"tensorboard --logdir {path.parent}"
+        )
     if suffix in (".h5", ".hdf5"):
         return describe_statistics(path)
     if suffix == ".onnx":

@@ -29,6 +29,8 @@ def describe_json(path: Path) -> Description:
     if isinstance(content, dict) and content.get("schema") == SCHEMA and "systems" in content:
         return describe_results(path)
     keys = set(content) if isinstance(content, dict) else set()
+    if keys == {"sha256", "files"} and isinstance(content["files"], dict):
+        return Description("index of a run", [Fact("files", len(content["files"]), f"{len(content['files']):,}")])
     if not keys & known_keys():
         raise UsageError(f"{path}: not a configuration, nor results of an evaluation: none of its keys is known")
     if not keys & {key for family in GENERATORS.values() for key in family.model_fields}:

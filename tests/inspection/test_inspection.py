@@ -474,6 +474,13 @@ def test_json_contains_no_nan(tmp_path, capfd):
     assert json.loads(capfd.readouterr().out)["files"][0]["facts"]["range"] is None
 
 
+def test_the_other_files_of_a_run_are_named(tmp_path):
+    (tmp_path / "events.out.tfevents.1").write_bytes(bytes(24))
+    (tmp_path / "recordings.json").write_text('{"sha256": "x", "files": {"a.wav": [1, 2, 3, 4, 5]}}')
+    assert inspect(tmp_path / "events.out.tfevents.1").description.kind == "TensorBoard log"
+    assert inspect(tmp_path / "recordings.json").description.kind == "index of a run"
+
+
 def test_odd_metrics_are_described(tmp_path, capfd):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "mel_error": NaN}\n5\n{"step')
     assert described(tmp_path / "metrics.jsonl", "metrics of a run")[1] == [
