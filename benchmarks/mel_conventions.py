@@ -1,15 +1,14 @@
-"""Compare every mel convention with independent programs, synthesize converted mels, and count what the guard refuses.
+"""Compare every mel convention with independent programs, and synthesize converted mels.
 
-    python benchmarks/mel_conventions.py FOLDER ... --front_ends CLONES [--checkpoint_file NAME] [--json FILE]
+    python benchmarks/mel_conventions.py FOLDER --front_ends CLONES [--checkpoint_file NAME] [--json FILE]
 
-FOLDERs contain recordings; CLONES contains clones of the front ends' repositories, named like these (front_ends.py). Needs
+FOLDER contains recordings; CLONES contains clones of the front ends' repositories, named like these (front_ends.py). Needs
 librosa, torch, torchaudio and transformers. Values above 10 kHz are not compared: recordings of 22,050 Hz contain nothing there.
 """
 
 import argparse
 import functools
-import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from hifigan_jax import runtime
@@ -22,12 +21,12 @@ import numpy as np  # noqa: E402
 import scipy.signal  # noqa: E402
 from front_ends import FrontEnd, front_ends  # noqa: E402
 
-from hifigan_jax import Vocoder, mel_guard  # noqa: E402
+from hifigan_jax import Vocoder  # noqa: E402
 from hifigan_jax.audio import read_audio_at  # noqa: E402
 from hifigan_jax.benchmark import about, write_results  # noqa: E402
 from hifigan_jax.config import Mel  # noqa: E402
 from hifigan_jax.conventions import CONVENTIONS, Convention  # noqa: E402
-from hifigan_jax.errors import DataError, UsageError  # noqa: E402
+from hifigan_jax.errors import UsageError  # noqa: E402
 from hifigan_jax.evaluation.spectra import log_mel, mel_settings  # noqa: E402
 from hifigan_jax.folders import files_below  # noqa: E402
 from hifigan_jax.mel import LogMel, log_mel_of_padded, pad_audio  # noqa: E402
@@ -134,58 +133,24 @@ def spread(paths: list[Path], count: int) -> list[Path]:
     return [paths[i * len(paths) // count] for i in range(min(count, len(paths)))]
 
 
-def guard(recordings: list[Path], compared: set[Path]) -> dict[str, dict[str, list[int]]]:
-    """For each convention of a mel and each that it is taken for: how many were refused, of how many.
-
-    All recordings in the right convention, those `compared` in every other with as many bins.
-    """
-    programs = {values_of(name): LogMel(Mel(mel_convention=name)) for name in CONVENTIONS}
-    counts = {c: {other: [0, 0] for other in programs if other.num_mels == c.num_mels} for c in programs}
-    for path in recordings:
-        for c, program in programs.items():
-            mel = program(read_audio_at(path, c.sampling_rate))
-            for other in counts[c] if path in compared else [c]:
-                counts[c][other][0] += is_refused(mel, other, CONVENTIONS if other == c else {"": c})
-                counts[c][other][1] += 1
-    pairs = {name: [other for other in CONVENTIONS if values_of(other) in counts[values_of(name)]] for name in CONVENTIONS}
-    return {name: {other: counts[values_of(name)][values_of(other)] for other in others} for name, others in pairs.items()}
-
-
-def is_refused(mel: np.ndarray, c: Convention, known: Mapping[str, Convention]) -> bool:
-    """Whether the guard refuses the mel, if it may be of the conventions `known`."""
-    try:
-        mel_guard.check(mel, c, known)
-    except DataError:
-        return True
-    return False
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, nargs="+")
+    parser.add_argument("folder", type=Path)
     parser.add_argument("--front_ends", type=Path, required=True)
     parser.add_argument("--checkpoint_file", default="universal_v1")
-    parser.add_argument("--compared", type=int, default=4, help="recordings of the first folder for parity and synthesis")
-    parser.add_argument("--recordings", type=int, default=120, help="recordings whose mels are given to the guard")
-    parser.add_argument("--guarded", type=int, default=60, help="recordings whose mels are taken for those of every convention")
+    parser.add_argument("--compared", type=int, default=4, help="how many recordings are used")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    folders = [[Path(path) for path in files_below(folder, {".flac", ".wav"})[0]] for folder in options.folder]
-    found, few = spread([*itertools.chain(*folders)], options.recordings), spread(folders[0], options.compared)
-    print(f"{len(found)} files; {about(jax.devices())}")
+    few = spread([Path(path) for path in files_below(options.folder, {".flac", ".wav"})[0]], options.compared)
+    print(f"{len(few)} files; {about(jax.devices())}")
     made = front_ends(options.front_ends)
-    results = {"files": len(found), "compared": len(few), "guarded": min(options.guarded, len(found))}
+    results = {"compared": len(few)}
     results["parity"] = {name: parity(name, few, made.get(name)) for name in CONVENTIONS}
     print(*results["parity"].items(), sep="\n")
     vocoder = Vocoder.from_pretrained(options.checkpoint_file)
     usable = [name for name, row in CONVENTIONS.items() if name in made and not obstacles(row, vocoder.settings.convention)]
     results["mel_l1"], results["refused"] = synthesis(usable, few, made, vocoder), refusals(vocoder)
     print(results["mel_l1"], results["refused"])
-    results["guard"] = guard(found, set(spread(found, options.guarded)))
-    wrong = {(a, b): n for a, row in results["guard"].items() for b, n in row.items() if values_of(a) != values_of(b)}
-    print("right mels refused:", sum(row[name][0] for name, row in results["guard"].items()))
-    print("never refused:", [pair for pair, (refused, _) in wrong.items() if not refused])
-    print("sometimes refused:", {pair: counts for pair, counts in wrong.items() if 0 < counts[0] < counts[1]})
     if options.json:
         write_results(options.json, results)
 

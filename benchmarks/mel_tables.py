@@ -1,4 +1,4 @@
-"""The tables of docs/mel-convention-table.md, from docs/results/mel_conventions.json and CONVENTIONS."""
+"""The tables of docs/mel-convention-table.md, from docs/results/mel_conventions.json, mel_guard.json and CONVENTIONS."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -260,7 +260,6 @@ TABLES: dict[str, Callable[[Result], str]] = {
         *(trajectory, families, learning, roofline, memory, quality, reliability, tests, mel_conventions, mel_guard),
     )
 }
-FILES = {key: key for key in TABLES} | {"mel_guard": "mel_conventions"}  # the result that a table is made from
 OVERVIEW = ("synthesis", "training", "folder", "start", "streaming")  # the results in the README's table
 
 
@@ -274,10 +273,9 @@ def block(key: str, results: Mapping[str, Result]) -> str:
         return f"{overview(found)}\n{machines}; float32. Commands and versions: [docs/performance.md](docs/performance.md).\n"
     if key not in TABLES:
         raise SystemExit(f"<!-- results: {key} -->: no such table: one of overview, {', '.join(TABLES)}")
-    file = FILES[key]
-    if file not in results:
-        return f"Not measured yet: docs/results/{file}.json.\n"
-    return f"{TABLES[key](results[file])}\n" + (f"{caption(results[file])}\n" if file == key else "")
+    if key not in results:
+        return f"Not measured yet: docs/results/{key}.json.\n"
+    return f"{TABLES[key](results[key])}\n{caption(results[key])}\n"
 
 
 def caption(result: Result) -> str:

@@ -5,6 +5,7 @@
     checkpoint, loading, convert           models on disk
     training/, synthesis/                  behavior
     evaluation/                            metrics, their statistics and tables
+    inspection/                            what files are and what is wrong with them
     cli/                                   programs
 
 Axis names: B batch, T samples, F mel frames, M mel bins, C channels, P period, K kernel taps.

@@ -84,6 +84,12 @@ def length_and_rate(path: str | Path) -> tuple[int, int]:
         return file.frames, file.samplerate
 
 
+def coding(path: str | Path) -> tuple[str, str, int]:
+    """Container ("WAV"), coding ("PCM_16") and number of channels of a file. Raises DataError."""
+    with _opened(path) as file:
+        return file.format, file.subtype, file.channels
+
+
 def wav_length(path: str | Path) -> tuple[int, int]:
     """Samples and rate of a file that `write_wav` has written. Raises DataError for any other, also if it is incomplete."""
     with _opened(path) as file:

@@ -61,19 +61,18 @@ def _listed(data: Data, path: str | None, default: str) -> list[str] | None:
     if path is None:
         if not os.path.isfile(default):
             return None
-        paths = _read_list(default, data)
+        paths = read_list(default, data)
         return (
             paths
             if os.path.isfile(paths[0]) or os.path.normpath(data.input_wavs_dir) == os.path.normpath(DEFAULT_FOLDER)
             else None
         )
-    return audio_files(path) if os.path.isdir(path) else _read_list(path, data)
+    return audio_files(path) if os.path.isdir(path) else read_list(path, data)
 
 
-def _read_list(path: str, data: Data) -> list[str]:
-    names = [name for line in _lines(path) if (name := line.split("|")[0].strip())]
-    if not names:
-        raise DataError(f"{path}: the file list names no recording")
+def read_list(path: str, data: Data) -> list[str]:
+    """The paths of the recordings that a file list names, relative to input_wavs_dir. Raises UsageError and DataError."""
+    names = read_names(path)
     folder = Path(data.input_wavs_dir)
     paths = [_locate(name, folder) for name in names]
     for name, located in zip(names, paths, strict=True):
@@ -82,6 +81,14 @@ def _read_list(path: str, data: Data) -> list[str]:
     if not data.allow_outside:
         _check_inside(path, paths, folder)
     return paths
+
+
+def read_names(path: str) -> list[str]:
+    """The names in a file list, as written. Raises UsageError and DataError."""
+    names = [name for line in _lines(path) if (name := line.split("|")[0].strip())]
+    if not names:
+        raise DataError(f"{path}: the file list names no recording")
+    return names
 
 
 def _check_inside(path: str, paths: Sequence[str], folder: Path) -> None:

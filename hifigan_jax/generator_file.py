@@ -31,7 +31,17 @@ class Generator(NamedTuple):
 
 def from_file(path: Path, config: str | Path | None) -> Generator:
     """The generator in a file; `load_generator` describes how its configuration is found. Raises CheckpointError, UsageError."""
-    content, embedded = read_safetensors(path) if is_safetensors(path) else (read_torch_file(path), None)
+    content, embedded = read_weights(path)
+    return from_content(content, embedded, path, config)
+
+
+def read_weights(path: Path) -> tuple[Any, str | None]:
+    """The content of a file of weights, and the JSON text of the configuration embedded in it or None. Raises CheckpointError."""
+    return read_safetensors(path) if is_safetensors(path) else (read_torch_file(path), None)
+
+
+def from_content(content: Any, embedded: str | None, path: Path, config: str | Path | None) -> Generator:
+    """The generator in what `read_weights` returned for the file `path`. Raises CheckpointError, UsageError."""
     if embedded is not None:
         return _fitting(content, resolved(config, lambda: parse_config(embedded, path, purpose="inference"), str(path)), path)
     if config is not None:
@@ -145,5 +155,6 @@ def _recognized(content: Any, path: Path) -> Generator:
 
 def _shape_difference(params: dict[str, Any], config: Config) -> str | None:
     generator = config.generator.build(config.mel)
-    conditions = Conditions(jnp.zeros((1, 8, config.mel.num_mels)))
-    return shape_difference(params, jax.eval_shape(lambda: generator.init(jax.random.key(0), conditions))["params"])
+    frames = 1, 8, config.mel.num_mels
+    expected = jax.eval_shape(lambda: generator.init(jax.random.key(0), Conditions(jnp.zeros(frames))))
+    return shape_difference(params, expected["params"])

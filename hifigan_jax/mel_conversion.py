@@ -1,6 +1,8 @@
 """Conversion of mels from one convention to another, where it is exact: logarithm, floor, normalization and framing."""
 
+import difflib
 import json
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,9 +10,9 @@ import numpy as np
 import pydantic
 from jaxtyping import Float
 
-from hifigan_jax.config.sections import Mel
+from hifigan_jax.config.sections import OVERRIDES, Mel
 from hifigan_jax.conventions import CONVENTIONS, Convention
-from hifigan_jax.errors import UsageError, did_you_mean
+from hifigan_jax.errors import DataError, UsageError, did_you_mean
 from hifigan_jax.filterbank import compress, silence
 
 # Fields that a mel cannot be converted between, and what they are called in messages.
@@ -43,10 +45,14 @@ class Conversion(NamedTuple):
         return self.target.center - self.source.center
 
     def values(self, mel: Float[np.ndarray, "F M"]) -> Float[np.ndarray, "F M"]:
-        """The values, float32, that `target` has for the frames of a mel of `source`."""
+        """The values, float32, that `target` has for the frames of a mel of `source`. Raises DataError if one overflows."""
         if _values_of(self.source) == _values_of(self.target):
             return mel
-        return compress(expand(mel, self.source), self.target).astype(np.float32)
+        with np.errstate(over="ignore"):
+            converted = compress(expand(mel, self.source), self.target).astype(np.float32)
+        if not np.isfinite(converted).all():
+            raise DataError(f"a mel with values up to {mel.max():.3g} cannot be converted: compute it again")
+        return converted
 
     def for_synthesis(self, mel: Float[np.ndarray, "F M"]) -> Float[np.ndarray, "F_target M"]:
         """The mel to synthesize, in whose audio `kept` are the samples of the recording.
@@ -134,17 +140,23 @@ def _convention(target: Mel, convention: str | Path | Mel | None) -> Convention:
         return target.convention
     if isinstance(convention, Mel):
         return convention.convention
+    if not isinstance(convention, str | Path):
+        raise UsageError(f"{convention!r:.60}: a mel convention is a name, a section of a configuration, or a JSON file")
     if convention in CONVENTIONS:
         return CONVENTIONS[str(convention)]
-    if Path(convention).is_file():
-        return _section_in(Path(convention)).convention
+    if os.path.isfile(convention):
+        return read_section(Path(convention)).convention
     known = ", ".join(CONVENTIONS)
     raise UsageError(f"{convention}: unknown mel convention{did_you_mean(str(convention), CONVENTIONS)} (known: {known})")
 
 
-def _section_in(path: Path) -> Mel:
+def read_section(path: Path) -> Mel:
+    """The mel section in a JSON file with the keys of one, whose other keys are ignored. Raises UsageError."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        for key in content:  # of others, a configuration may have any number
+            if meant := _misspelled(key):
+                raise UsageError(f"{path}: unknown key {key!r}; did you mean {meant!r}?")
         return Mel.model_validate({key: value for key, value in content.items() if key in Mel.model_fields})
     except pydantic.ValidationError as error:
         first = error.errors()[0]
@@ -153,24 +165,44 @@ def _section_in(path: Path) -> Mel:
         raise UsageError(f"{path}: not a JSON object with the keys of a mel: {error}") from None
 
 
-def read_statistics(path: str | Path, num_mels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each bin, from a .npy, .npz or .h5 file.
+def _misspelled(key: str) -> str | None:
+    """The key of a mel that another key seems to be, None for keys of a mel and of other things."""
+    if key in Mel.model_fields:
+        return None
+    without_prefix = {field: name for name, field in OVERRIDES.items()}
+    close = difflib.get_close_matches(key, Mel.model_fields, n=1, cutoff=0.85)
+    return Mel.ALSO_CALLED.get(key) or without_prefix.get(key) or next(iter(close), None)
+
+
+def read_statistics(path: str | Path, num_mels: int | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each bin, from a .npy, .npz or .h5 file; with `num_mels` None, of as many as it contains.
 
     A .npy array contains both, (2, M) or (2,). An .npz or .h5 file contains `mean` and one of `std`, `scale`, `stddev`; an .npz
     file may contain ESPnet's `count`, `sum` and `sum_square` instead. Raises UsageError.
     """
     try:
         mean, std = _two_rows(_arrays(Path(path)))
-        mean, std = (np.broadcast_to(np.asarray(row, np.float64).reshape(-1), num_mels) for row in (mean, std))
+        mean, std = (np.asarray(row, np.float64).reshape(-1) for row in (mean, std))
+        sizes = {mean.size, std.size, 1, num_mels or max(mean.size, std.size)}
+        if len(sizes) > 2:
+            raise ValueError(f"it has {mean.size} means and {std.size} deviations")
+        mean, std = (np.broadcast_to(row, max(sizes)) for row in (mean, std))
+    except OSError as error:
+        if error.errno is None:  # of h5py or numpy, for a file of another kind
+            raise _no_statistics(path, num_mels, error) from None
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except ImportError:
         raise UsageError(f"{path}: needs h5py: pip install h5py, or save the statistics with numpy") from None
     except Exception as error:  # a damaged file can raise anything
-        raise UsageError(
-            f"{path}: not mean and standard deviation of {num_mels} bins ({error}): save numpy.stack([mean, std]) as .npy"
-        ) from None
+        raise _no_statistics(path, num_mels, error) from None
     if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
         raise UsageError(f"{path}: means must be finite and standard deviations positive")
     return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _no_statistics(path: str | Path, num_mels: int | None, error: Exception) -> UsageError:
+    wanted = f" of {num_mels} bins" if num_mels else ""
+    return UsageError(f"{path}: not mean and standard deviation{wanted} ({error}): save numpy.stack([mean, std]) as .npy")
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
@@ -181,13 +213,16 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             return {name: file[name][()] for name in file}
     content = np.load(path, allow_pickle=False)
     if isinstance(content, np.ndarray):
-        return dict(zip(("mean", "std"), map(np.asarray, content), strict=True))
+        if content.shape[:1] != (2,):
+            raise ValueError(f"its shape is {content.shape}, expected (2, bins)")
+        return {"mean": np.asarray(content[0]), "std": np.asarray(content[1])}
     with content:
         return {name: content[name] for name in content.files}
 
 
 def _two_rows(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     if "sum_square" in arrays:
-        mean = arrays["sum"] / arrays["count"]
-        return mean, np.sqrt(arrays["sum_square"] / arrays["count"] - mean**2)
+        with np.errstate(all="ignore"):  # NaN is refused
+            mean = arrays["sum"] / arrays["count"]
+            return mean, np.sqrt(arrays["sum_square"] / arrays["count"] - mean**2)
     return arrays["mean"], next(arrays[name] for name in ("std", "scale", "stddev") if name in arrays)

@@ -13,17 +13,7 @@ def read_mel(path: str | Path, num_mels: int, frames_first: bool = False) -> np.
     With `frames_first`, for front ends that store (F, M), the file may have either axis first; (M, M) is taken as (F, M).
     Raises DataError for files that are not floating-point arrays of such a shape, or that contain NaN or infinities.
     """
-    try:
-        with open(path, "rb") as file:
-            if file.read(6) != b"\x93NUMPY":
-                raise DataError(f"{path}: not a .npy array: save the mel with numpy.save")
-        mel = np.lib.format.open_memmap(path, mode="r")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except DataError:
-        raise
-    except Exception as error:  # a damaged header can raise anything
-        raise DataError(f"{path}: a damaged .npy array ({type(error).__name__}): save it again") from None
+    mel = open_array(path)
     if mel.dtype.kind != "f":
         raise DataError(f"{path}: a mel must be a .npy array of floats, not {mel.dtype}")
     shape = mel.shape
@@ -39,6 +29,23 @@ def read_mel(path: str | Path, num_mels: int, frames_first: bool = False) -> np.
     if not np.isfinite(mel).all():
         raise DataError(f"{path}: contains NaN or infinite values")
     return mel
+
+
+def open_array(path: str | Path) -> np.ndarray:
+    """The array in a .npy file, whose values are read when they are used. Raises DataError if there is none, or a damaged one."""
+    try:
+        with open(path, "rb") as file:
+            if file.read(6) != b"\x93NUMPY":
+                raise DataError(f"{path}: not a .npy array: save the mel with numpy.save")
+        return np.lib.format.open_memmap(path, mode="r")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except DataError:
+        raise
+    except Exception as error:  # a damaged header can raise anything
+        if "Python objects" in str(error):
+            raise DataError(f"{path}: an array of Python objects, which are not read: save the mel with numpy.save") from None
+        raise DataError(f"{path}: a damaged .npy array ({type(error).__name__}): save it again") from None
 
 
 def pad_with_silence(mel: np.ndarray, frames: int, silence: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from hifigan_jax.errors import DataError
 from hifigan_jax.filterbank import analysis_window, compress, filterbank, silence
 from hifigan_jax.mel_conversion import expand
 
-_SHORTEST = 56  # frames; shorter mels are checked for their range only
+SHORTEST = 56  # frames; shorter mels are checked for their range only
 _MARGINS = {"clamp": (0.2, 0.1), "add": (0.1, 0.1)}  # parts of the range by which predicted mels may exceed it at each end
 _OUTLIERS = 0.01  # part of the values that may be outside
 _UNLIKELY = 12.0  # a distance above which a mel is not taken for speech
@@ -47,7 +47,10 @@ class Statistics(NamedTuple):
 def statistics(mel: Float[np.ndarray, "F M"], c: Convention) -> Statistics:
     """The statistics of a mel, taken as one of the convention."""
     area = filterbank(c).sum(axis=1) * c.sampling_rate / c.n_fft  # 1 for filters of unit area
-    level = np.log(np.maximum(expand(mel, c), 1e-12)) - np.log(np.maximum(area, 1e-3))
+    magnitude = expand(np.minimum(mel, bounds(c)[1]), c)  # the few values that may be above it could be of any size
+    level = np.log(np.maximum(magnitude, 1e-12)) - np.log(np.maximum(area, 1e-3))
+    if c.power == 2:  # as of magnitudes with the same root mean square
+        level = (level + np.log(c.n_fft / c.sampling_rate)) / 2
     quiet, median, loud = np.percentile(level, [5, 50, 99])
     change = np.abs(np.diff(level, axis=0))[level[1:] > median]
     return Statistics(float(quiet), float(median), float(loud), float(change.mean()) if change.size else 0.0)
@@ -57,8 +60,11 @@ def bounds(c: Convention) -> tuple[float, float]:
     """The lowest and the highest value that a mel of audio within [-1, 1] can have, over all bins."""
     window = analysis_window(c)
     filters = filterbank(c)
-    by_energy = np.linalg.norm(filters, axis=1) * np.sqrt(c.n_fft * (window**2).sum())  # Cauchy-Schwarz and Parseval
-    highest = np.minimum(by_energy, filters.sum(axis=1) * window.sum()) ** c.power
+    energy = c.n_fft * (window**2).sum()  # of a spectrum, by Parseval
+    if c.power == 2:
+        highest = np.minimum(filters.max(axis=1) * energy, filters.sum(axis=1) * window.sum() ** 2)
+    else:
+        highest = np.minimum(np.linalg.norm(filters, axis=1) * energy**0.5, filters.sum(axis=1) * window.sum())  # Cauchy-Schwarz
     return float(silence(c).min()), float(compress(highest, c).max())
 
 
@@ -69,7 +75,7 @@ def check(mel: Float[np.ndarray, "F M"], c: Convention, known: Mapping[str, Conv
     """
     if reason := _out_of_range(mel, c):
         raise DataError(f"{reason}{_advice(likely(mel, known))}")
-    if mel.shape[0] < _SHORTEST:
+    if mel.shape[0] < SHORTEST:
         return
     found = statistics(mel, c)
     names = likely(mel, known, found.distance - _CLOSER) if found.distance > _UNLIKELY else []
@@ -78,14 +84,17 @@ def check(mel: Float[np.ndarray, "F M"], c: Convention, known: Mapping[str, Conv
 
 
 def likely(mel: Float[np.ndarray, "F M"], known: Mapping[str, Convention], closer_than: float = _UNLIKELY) -> list[str]:
-    """The conventions of as many bins in which a mel is closest to speech, the closest first; empty if none is close."""
+    """The conventions of as many bins in which a mel is closest to speech, the closest first; empty if none is close.
+
+    Those that are about as close are in the order of `known`.
+    """
     distances = {
         name: statistics(mel, row).distance
         for name, row in known.items()
         if row.num_mels == mel.shape[1] and not _out_of_range(mel, row)
     }
     limit = min(closer_than, _UNLIKELY)
-    return sorted((name for name, distance in distances.items() if distance < limit), key=distances.__getitem__)
+    return sorted((name for name, distance in distances.items() if distance < limit), key=lambda name: round(distances[name]))
 
 
 def _out_of_range(mel: Float[np.ndarray, "F M"], c: Convention) -> str | None:

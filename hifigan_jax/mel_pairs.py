@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from hifigan_jax.config import Data, Mel
+from hifigan_jax.config import Data
 from hifigan_jax.conventions import Convention
 from hifigan_jax.errors import DataError
 
@@ -51,18 +51,18 @@ def _mel_path(recording: str, data: Data) -> str:
     return flat if os.path.exists(flat) and not os.path.exists(mirrored) else mirrored
 
 
-def frames_problem(found: int, samples: int, source: Convention, mel: Mel) -> str | None:
-    """Why a mel of `source` with `found` frames cannot be that of a recording; None if it can.
+def frames_problem(found: int, samples: int, source: Convention, target: Convention) -> str | None:
+    """Why a mel of `source`, to be converted to `target`, with `found` frames cannot be that of a recording; None if it can.
 
     Some frames may be missing at the end, and there may be one more. Parts of the recording without a mel are not used.
     """
     frames = source.frames(samples)
     fewest = max(frames - max(_MISSING, frames // _MISSING_PART), 1)
-    if fewest <= found <= frames + 1 and (found == frames or found * mel.hop_size >= mel.shortest):
+    if fewest <= found <= frames + 1 and (found == frames or found * target.hop_size >= target.shortest):
         return None
     return (
         f"{found} frames, where {fewest} to {frames + 1} are expected: it is of another recording, or computed with another"
-        f" hop_size than {mel.hop_size} or another sampling rate"
+        f" hop_size than {target.hop_size} or another sampling rate"
     )
 
 

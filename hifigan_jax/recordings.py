@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hifigan_jax import audio, mel_file, mel_guard, mel_pairs
-from hifigan_jax.config import Config, Data, Mel
+from hifigan_jax.config import Config, Data
 from hifigan_jax.conventions import Convention
 from hifigan_jax.errors import DataError
 from hifigan_jax.file_index import inspect_all
@@ -49,6 +49,8 @@ def load_corpus(config: Config, index_path: Path, check: Callable[[], None] = la
     Calls `check` after each file; what it raises ends the search. Unreadable files are logged and left out. Raises DataError for
     a file of another sampling rate, if no file or less than one batch is left, and for a mel that does not match its recording.
     """
+    if config.data.fine_tuning:
+        _conversion(config)  # unusable settings are found before thousands of files are read
     training, validation = list_recordings(config.data)
     files = sorted({*training, *(validation or ())})
     entries, failed = inspect_all(files, index_path, _inspect, len(audio.AudioInfo._fields), check)
@@ -76,7 +78,11 @@ def load_corpus(config: Config, index_path: Path, check: Callable[[], None] = la
         )
     if not config.data.fine_tuning:
         return corpus
-    return _with_mels(corpus, config.data, mel, index_path.with_name("mels.json"), check)
+    return _with_mels(corpus, config.data, _conversion(config), index_path.with_name("mels.json"), check)
+
+
+def _conversion(config: Config) -> Conversion:
+    return conversion(config.mel, config.data.input_mels_convention, config.data.input_mels_statistics)
 
 
 def _recordings(paths: Sequence[str], infos: dict[str, audio.AudioInfo], shortest: int) -> tuple[Recording, ...]:
@@ -92,13 +98,13 @@ def _recordings(paths: Sequence[str], infos: dict[str, audio.AudioInfo], shortes
     return tuple(recordings)
 
 
-def _with_mels(corpus: Corpus, data: Data, mel: Mel, index_path: Path, check: Callable[[], None]) -> Corpus:
+def _with_mels(corpus: Corpus, data: Data, used: Conversion, index_path: Path, check: Callable[[], None]) -> Corpus:
     """Adds to each recording its mel (mel_pairs.py); logs all mels that do not match before raising DataError.
 
     The convention defines how many frames a mel has. Without input_mels_convention, if every mel has one frame more than
     expected, all are taken as centered, like Tacotron 2's.
     """
-    folder, used = data.input_mels_dir, conversion(mel, data.input_mels_convention, data.input_mels_statistics)
+    folder = data.input_mels_dir
     recordings = {recording.path: recording for recording in (*corpus.training, *corpus.validation)}
     mels = mel_pairs.mel_paths(recordings, data)
     if data.input_mels_convention or data.input_mels_statistics:
@@ -117,12 +123,13 @@ def _with_mels(corpus: Corpus, data: Data, mel: Mel, index_path: Path, check: Ca
             *(folder, used.first()[1]),
         )
     for path, frames in found.items():
-        if problem := mel_pairs.frames_problem(frames, recordings[path].samples, used.source, mel):
+        if problem := mel_pairs.frames_problem(frames, recordings[path].samples, used.source, used.target):
             problems.append(DataError(f"{mels[path]}: does not match {path}: {problem}"))
     if len(problems) > 1:
         for error in problems:
             logger.error("%s", error)
-        raise DataError(f"{folder}: {len(problems)} of {len(mels)} mels, listed above, cannot be used: fix them")
+        bad = {str(error).partition(".npy: ")[0] for error in problems}  # a mel can have several problems
+        raise DataError(f"{folder}: {len(bad)} of {len(set(mels.values()))} mels, listed above, cannot be used: fix them")
     for error in problems:
         raise error
     differences = (frames - used.source.frames(recordings[path].samples) for path, frames in found.items())

@@ -35,7 +35,7 @@ LAYERS = {
     "behavior": [
         *("synthesis", "synthesis.*", "training", "training.*", "export", "export.*", "convert", "publish", "benchmark"),
     ],
-    "evaluation": ["evaluation", "evaluation.*"],
+    "evaluation": ["evaluation", "evaluation.*", "inspection", "inspection.*"],
     "programs": ["", "cli", "cli.*"],
 }
 WITHOUT_JAX = [
@@ -58,7 +58,7 @@ WITHOUT_JAX += ["mel_file", "mel_conversion", "mel_guard", "mel_pairs", "set_asi
 WITHOUT_JAX += ["config", "config.*", "models.registry", "models.family", "models.*config", "models.*torch_names"]
 WITHOUT_JAX += ["synthesis", "synthesis.folder", "synthesis.targets"]
 WITHOUT_JAX += ["weights.*", "evaluation", "evaluation.*", "training.validation_metrics"]
-WITHOUT_JAX += ["training.cluster", "training.run_lock", "training.stop", "file_index", "printing"]
+WITHOUT_JAX += ["training.cluster", "training.run_lock", "training.stop", "file_index", "printing", "inspection", "inspection.*"]
 
 
 def module_name(path):
@@ -166,7 +166,9 @@ def test_configurations_are_loaded_without_jax():
     assert imported_with("import hifigan_jax.mel") == ["jax"]  # so that the check can fail
 
 
-@pytest.mark.parametrize("program", ["train", "infer", "convert", "export", "benchmark", "evaluate", "table", "report"])
+@pytest.mark.parametrize(
+    "program", ["train", "infer", "convert", "export", "benchmark", "evaluate", "table", "report", "inspect"]
+)
 def test_importing_a_program_does_not_import_jax(program):
     assert imported_with(f"import hifigan_jax.cli.{program}") == []
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from hifigan_jax import mel as mels
-from hifigan_jax.config import Mel
+from hifigan_jax.config import Mel, packaged_config
 from hifigan_jax.conventions import CONVENTIONS
-from hifigan_jax.errors import UsageError
+from hifigan_jax.errors import DataError, UsageError
 from hifigan_jax.mel_conversion import Conversion, conversion, obstacles, read_statistics
 
 HIFIGAN = Mel(mel_convention="hifigan")
@@ -151,6 +151,34 @@ def test_a_convention_may_be_a_json_file(tmp_path):
             conversion(at_16_khz, tmp_path / "mel.json")
 
 
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [("sampling_rat", "sampling_rate"), ("sample_rate", "sampling_rate"), ("hop_length", "hop_size"), ("floor", "mel_floor")],
+)
+def test_misspelled_keys_in_a_json_file_are_refused(tmp_path, key, meant):
+    (tmp_path / "mel.json").write_text(json.dumps({"mel_convention": "tacotron2", key: 16000, "num_gpus": 0, "other": 1}))
+    with pytest.raises(UsageError, match=f"mel.json: unknown key '{key}'; did you mean '{meant}'"):
+        conversion(HIFIGAN, tmp_path / "mel.json")
+
+
+def test_a_configuration_with_a_byte_order_mark_is_a_convention(tmp_path):
+    text = packaged_config("config_v1").read_text(encoding="utf-8")
+    (tmp_path / "mel.json").write_text(text, encoding="utf-8-sig")
+    assert conversion(HIFIGAN, tmp_path / "mel.json").source == HIFIGAN.convention
+
+
+@pytest.mark.parametrize("convention", ["x" * 300, "a\0b", ""])
+def test_impossible_names_are_unknown_conventions(convention):
+    with pytest.raises(UsageError, match="unknown mel convention"):
+        conversion(HIFIGAN, convention)
+
+
+def test_values_that_overflow_are_refused():
+    mel = np.full((3, 80), 1000, np.float32)
+    with pytest.raises(DataError, match="values up to 1e.03 cannot be converted"):
+        conversion(HIFIGAN, "matcha-tts").values(mel)
+
+
 def test_the_vocoder_s_own_convention_has_its_own_sizes():
     at_16_khz = HIFIGAN.replace(sampling_rate=16000)
     assert conversion(at_16_khz, "hifigan").source.sampling_rate == 16000
@@ -197,7 +225,16 @@ def test_normalized_mels_are_converted_with_their_statistics(tmp_path, noise):
 
 @pytest.mark.parametrize(
     "content",
-    [np.zeros(3), np.zeros((2, 40)), np.array([0.0, 0.0]), np.array([[np.nan], [1.0]]), np.array("a"), np.array([{}], object)],
+    [
+        np.zeros(3),
+        np.zeros((2, 40)),
+        np.zeros((80, 2)),
+        np.zeros(()),
+        np.array([0.0, 0.0]),
+        np.array([[np.nan], [1.0]]),
+        np.array("a"),
+        np.array([{}], object),
+    ],
     ids=str,
 )
 def test_other_files_of_statistics_are_refused_in_one_line(tmp_path, content):
@@ -207,5 +244,11 @@ def test_other_files_of_statistics_are_refused_in_one_line(tmp_path, content):
     np.savez(tmp_path / "b.npz", other=content if content.dtype != object else np.zeros(2))
     with pytest.raises(UsageError, match=f"^{tmp_path}/b.npz: "):
         read_statistics(tmp_path / "b.npz", 80)
-    with pytest.raises(UsageError, match="absent"):
+    with pytest.raises(UsageError, match="absent.npy: cannot be read: No such file"):
         read_statistics(tmp_path / "absent.npy", 80)
+
+
+def test_statistics_of_another_number_of_bins_are_refused_with_both_numbers(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((2, 40)))
+    with pytest.raises(UsageError, match=r"of 80 bins \(it has 40 means and 40 deviations\)"):
+        read_statistics(tmp_path / "a.npy", 80)

@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": "measure vocoders against recordings",
     "table": "make the table of a paper from evaluations",
     "report": "write an evaluation as an HTML page with audio and a blind listening test",
+    "inspect": "describe mels, recordings, checkpoints and other files, and what is wrong with them",
     "benchmark": "measure the speed of synthesis and training on this machine",
     "convert": "convert generators and training runs to and from PyTorch; publish a generator",
     "export": "write a generator for other runtimes: ONNX, StableHLO",

@@ -9,10 +9,13 @@ from hifigan_jax import runtime
 from hifigan_jax.cli.options import add_compile_cache, add_compute_dtype, add_mel_convention, add_set
 from hifigan_jax.config import load_config
 from hifigan_jax.config.flat import default_of
+from hifigan_jax.errors import UsageError
 from hifigan_jax.training.cluster import find_cluster
 from hifigan_jax.training.run_lock import check_unlocked
 from hifigan_jax.training.stop import StopRequest
 from hifigan_jax.training.validation_metrics import check_metrics
+
+_OF_MELS = ("input_mels_convention", "input_mels_statistics", "input_mels_unchecked")  # keys of --mel_convention and so on
 
 
 def parser(name: str | None = None) -> argparse.ArgumentParser:
@@ -41,7 +44,7 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
     outside = "read listed files outside --input_wavs_dir"
     add("allow_outside", outside, nargs="?", const=True, type=_boolean, metavar="True|False")
     add("input_mels_dir", "folder of the mels for --fine_tuning, named like the recordings", metavar="DIR")
-    add_mel_convention(result, ("input_mels_convention", "input_mels_statistics", "input_mels_unchecked"))
+    add_mel_convention(result, _OF_MELS)
     add("checkpoint_path", "folder of the run: checkpoints, config.json, metrics.jsonl, TensorBoard logs", metavar="DIR")
     add("training_epochs", "stop after this many epochs", type=int, metavar="N")
     add_compute_dtype(result, argparse.SUPPRESS)
@@ -72,6 +75,8 @@ def main(options: argparse.Namespace) -> int:
     finetune_from = flags.pop("finetune_from", None)
     settings = dict(flags.pop("set"))
     config = load_config(path, flags, settings=settings)
+    if not config.data.fine_tuning and any(key in flags for key in _OF_MELS):
+        raise UsageError("--mel_convention, --mel_statistics and --force describe given mels: add --fine_tuning True")
     check_metrics(config.run.validation_metrics)
 
     with StopRequest() as stop:

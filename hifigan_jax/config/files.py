@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hifigan_jax.config.flat import COMMON, IGNORED_KEYS, SELECTORS, Config, ConfigError, model_keys
+from hifigan_jax.conventions import CONVENTIONS
 from hifigan_jax.errors import UsageError, shortened
 from hifigan_jax.files import atomic_write
 from hifigan_jax.models.registry import DISCRIMINATORS, GENERATORS
@@ -51,9 +52,9 @@ def parse_config(
     """`load_config` for a JSON text from the file `path`. Raises UsageError."""
     overrides, settings = dict(overrides or {}), dict(settings or {})
     content = _json_object(text, path)
-    for key in INPUT_PATHS:
-        if isinstance(content.get(key), str):
-            content[key] = str(Path(path).resolve().parent / content[key])
+    for key, value in content.items():
+        if _is_input_path(key, value):
+            content[key] = str(Path(path).resolve().parent / value)
     try:
         if purpose == "inference":
             return _for_inference(content, overrides | settings, path)
@@ -91,9 +92,16 @@ def known_keys() -> set[str]:
 
 def save_config(config: Config, path: Path) -> None:
     """Writes the resolved configuration atomically, with absolute input paths. Raises DiskError."""
-    inputs = {key: value and os.path.abspath(value) for key, value in config.data if key in INPUT_PATHS}
+    inputs = {key: os.path.abspath(value) for key, value in config.data if _is_input_path(key, value)}
     with atomic_write(path) as temporary:
         Path(temporary).write_text(config.replace(inputs).to_json(), encoding="utf-8")
+
+
+def _is_input_path(key: str, value: Any) -> bool:
+    """Whether a key's value is a path of an input. A mel convention may be a name or the path of a file."""
+    if key == "input_mels_convention" and isinstance(value, str):
+        return value not in CONVENTIONS and value.endswith(".json")
+    return key in INPUT_PATHS and isinstance(value, str) and bool(value)
 
 
 def packaged_config(name: str) -> Path:

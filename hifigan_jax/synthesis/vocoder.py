@@ -236,10 +236,14 @@ class Vocoder:
     def _checked(self, mel: np.ndarray) -> np.ndarray:
         if mel.ndim != 2 or mel.shape[1] != self.settings.num_mels or mel.shape[0] == 0:
             sizes = " and ".join(map(str, mel.shape[::-1]))
-            raise DataError(f"a mel of {sizes} (bins, frames): expected {self.settings.num_mels} bins and one frame or more")
-        if mel.dtype.kind != "f" or not np.isfinite(mel).all():
+            hint = "; it looks transposed" if mel.shape[:1] == (self.settings.num_mels,) and mel.ndim == 2 else ""
+            expected = f"{self.settings.num_mels} bins and one frame or more"
+            raise DataError(f"a mel of {sizes} (bins, frames): expected {expected}{hint}")
+        with np.errstate(over="ignore"):  # values out of float32's range become infinite
+            values = mel.astype(np.float32) if mel.dtype.kind == "f" else mel
+        if values.dtype.kind != "f" or not np.isfinite(values).all():
             raise DataError("a mel must consist of finite floating-point numbers")
-        return mel.astype(np.float32)
+        return values
 
     def utterance_of_audio(self, audio: ArrayLike) -> Utterance:
         """Checks audio [T] at the model's sampling rate and prepares it for `synthesize`."""

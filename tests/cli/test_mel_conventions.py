@@ -9,7 +9,7 @@ import soundfile
 
 from hifigan_jax import checkpoint
 from hifigan_jax.cli import run
-from hifigan_jax.config import Mel
+from hifigan_jax.config import Mel, packaged_config
 from hifigan_jax.data import read_utterance, training_batches
 from hifigan_jax.errors import DataError, UsageError
 from hifigan_jax.mel import LogMel, log_mel
@@ -84,6 +84,24 @@ def test_conventions_of_recordings_are_a_usage_error(weights, tmp_path, capfd):
     code = run("infer", ["--input_wavs_dir", str(tmp_path), "--mel_convention", "tacotron2", "--checkpoint_file", str(weights)])
     assert code == 2
     assert "give them with --input_mels_dir" in capfd.readouterr().err
+
+
+def test_conventions_of_mels_need_fine_tuning(tmp_path, capfd):
+    for flags in (["--mel_convention", "tacotron2"], ["--force"]):
+        code = run("train", ["--config", str(packaged_config("config_v3")), "--checkpoint_path", str(tmp_path), *flags])
+        assert code == 2
+        assert "add --fine_tuning True" in capfd.readouterr().err
+
+
+def test_unusable_settings_are_found_before_files_are_read(tiny_config, tmp_path):
+    config = tiny_config.replace({"input_wavs_dir": str(tmp_path / "absent"), "fine_tuning": True})
+    for changes, reason in (
+        ({"input_mels_convention": "tacotron"}, "did you mean 'tacotron2'"),
+        ({"input_mels_convention": "melgan"}, "melgan mels cannot be converted"),
+        ({"input_mels_statistics": str(tmp_path / "stats.npy")}, "stats.npy: cannot be read: No such file"),
+    ):
+        with pytest.raises(UsageError, match=reason):
+            load_corpus(config.replace(changes), tmp_path / "index.json")
 
 
 def test_a_mel_of_another_convention_is_refused_unless_forced(weights, speech, tmp_path, capfd):

@@ -280,6 +280,13 @@ def test_input_paths_in_a_json_are_relative_to_its_folder(write, tmp_path):
     assert config.data.input_training_file == "list.txt"  # a flag is relative to the working folder
 
 
+def test_a_mel_convention_may_be_a_name_or_a_path_relative_to_the_json(write, tmp_path):
+    assert load_config(write({"input_mels_convention": "tacotron2"})).data.input_mels_convention == "tacotron2"
+    config = load_config(write({"input_mels_convention": "mel.json"}))
+    assert config.data.input_mels_convention == str(tmp_path / "mel.json")
+    assert load_config(write({"input_mels_convention": "tacotron"})).data.input_mels_convention == "tacotron"
+
+
 def test_the_checkpoint_path_is_relative_to_the_working_folder(write):
     assert load_config(write({"checkpoint_path": "run"})).run.checkpoint_path == "run"
 

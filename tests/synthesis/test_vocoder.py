@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hifigan_jax import checkpoint
+from hifigan_jax.conventions import CONVENTIONS
 from hifigan_jax.errors import DataError
 from hifigan_jax.loading import load_generator
 from hifigan_jax.mel import log_mel
@@ -137,6 +138,31 @@ def test_updating_the_weights_compiles_nothing(vocoder, mels):
 def test_invalid_mels_are_refused(vocoder, mel):
     with pytest.raises(DataError):
         vocoder[0].decode(mel)
+
+
+@pytest.mark.parametrize("mel", [np.full((80, 5), 1e300), np.full((80, 5), -np.inf), np.zeros((80, 5), bool)], ids=str)
+@pytest.mark.parametrize("force", [False, True])
+def test_values_that_are_no_mel_are_refused_even_if_forced(vocoder, mel, force):
+    with pytest.raises(DataError, match="finite"):
+        vocoder[0].decode(mel, force=force)
+
+
+def test_overflow_in_a_conversion_is_refused_even_if_forced(vocoder):
+    with pytest.raises(DataError, match="values up to 1e.03 cannot be converted"):
+        vocoder[0].decode(np.full((80, 5), 1000.0), "matcha-tts", force=True)
+
+
+@pytest.mark.parametrize("shape", [(5, 80), (2, 5, 80)])
+def test_transposed_mels_are_refused_with_a_hint(vocoder, shape):
+    with pytest.raises(DataError, match=r"a mel of 5 and 80 \(bins, frames\): expected 80 bins .*; it looks transposed"):
+        vocoder[0].decode(np.full(shape, -5.0))
+
+
+@pytest.mark.parametrize("convention", [5, {"mel_convention": "tacotron2"}, CONVENTIONS["tacotron2"]], ids=str)
+def test_a_convention_of_another_type_is_a_usage_error(vocoder, convention):
+    decode = getattr(Vocoder.decode, "__wrapped__", Vocoder.decode)  # without the tests' check of annotations
+    with pytest.raises(Exception, match="convention"):
+        decode(vocoder[0], np.full((80, 5), -5.0), convention)
 
 
 def test_a_model_trained_in_bfloat16_synthesizes_in_float32_by_default(tiny_config, tiny_leaves, tmp_path, mels):
