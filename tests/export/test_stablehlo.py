@@ -1,13 +1,12 @@
 """StableHLO artifacts: their audio in a process without this package, their operations, and errors."""
 
 import json
-import os
 import re
-import subprocess
 import sys
 
 import jax
 import numpy as np
+import peers
 import pytest
 
 from hifigan_jax.cli import main
@@ -18,18 +17,6 @@ from hifigan_jax.synthesis import Vocoder
 
 pytest.importorskip("flatbuffers")
 
-PROGRAM = """
-import importlib.util, sys
-import numpy as np
-
-folder, mels, out = sys.argv[1:]
-spec = importlib.util.spec_from_file_location("load", folder + "/load.py")
-loader = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(loader)
-vocoder = loader.load(folder)
-np.savez(out, **{name: np.asarray(vocoder(mel)) for name, mel in np.load(mels).items()})
-print(sorted({"hifigan_jax", "flax"} & sys.modules.keys()))
-"""
 SHAPES = {"short": (1, 1), "batch": (3, 5), "long": (1, 40)}  # utterances, frames
 
 
@@ -48,20 +35,9 @@ def mels():
     return {name: draws.normal(-4, 2, (rows, 80, frames)).astype(np.float32) for name, (rows, frames) in SHAPES.items()}
 
 
-def audio_of(folder, mels, tmp_path):
-    """The audio of mels in a new process that has jax and flatbuffers, but not this package."""
-    np.savez(tmp_path / "mels.npz", **mels)
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    command = [sys.executable, "-c", PROGRAM, str(folder), str(tmp_path / "mels.npz"), str(tmp_path / "audio.npz")]
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[-1] == "[]"
-    return dict(np.load(tmp_path / "audio.npz"))
-
-
 @pytest.mark.smoke
 def test_a_process_without_this_package_computes_the_same_audio(artifacts, tiny_generator, mels, tmp_path, monkeypatch):
-    found = audio_of(artifacts / "beside", mels, tmp_path)
+    found = peers.in_fresh_process(artifacts / "beside", mels, tmp_path)
     # The function with the convolutions of an artifact, those for all platforms.
     monkeypatch.setattr(convolution_cpu, "conv1d", convolution_xla.conv1d)
     jitted = jax.jit(generate_of(tiny_generator.config))
