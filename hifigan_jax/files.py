@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,7 @@ def atomic_write(path: str | Path) -> Iterator[str]:
     Always removes the temporary file.
     """
     path = Path(path)
+    refuse_special(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(".tmp", f".hifigan_jax-{_HOST}-{os.getpid()}-", path.parent)
@@ -40,6 +42,18 @@ def atomic_write(path: str | Path) -> Iterator[str]:
         raise _failure(path, error) from None
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def refuse_special(path: Path) -> None:
+    """Raises DiskError if `path` is a folder, a device or a pipe: a rename would replace such a thing, which root may do."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # missing, or the write will report it
+        return
+    if stat.S_ISDIR(mode):
+        raise _failure(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
+    if not stat.S_ISREG(mode):
+        raise DiskError(f"{path}: cannot be written: is a device or a pipe: choose the name of a file")
 
 
 def clear_temporary(folder: Path) -> None:
@@ -84,9 +98,11 @@ def append_whole(path: str | Path, content: bytes) -> None:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yields a new folder to fill, which takes the place of `path`, and of all in it, when the block ends without an error.
 
-    Raises DiskError if anything cannot be written; `path` then is as before.
+    Raises DiskError if anything cannot be written or `path` is not a folder; `path` then is as before.
     """
     path = Path(path).resolve()
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise DiskError(f"{path}: cannot be written: is not a folder: choose another name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(".folder", f".hifigan_jax-{_HOST}-{os.getpid()}-", path.parent))

@@ -66,6 +66,18 @@ def test_obstacles_are_disk_errors_and_are_not_removed(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken"]
 
 
+def test_a_pipe_or_device_is_refused_and_stays(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")  # as /dev/stdout is
+    for name in ("pipe", "link"):
+        with pytest.raises(DiskError, match=f"{name}: cannot be written: is a device or a pipe: choose the name of a file"):
+            write(tmp_path / name)
+    with pytest.raises(DiskError, match="pipe: cannot be written: is not a folder"), atomic_folder(tmp_path / "pipe"):
+        pass
+    assert (tmp_path / "link").is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
+
+
 def test_a_name_can_have_all_the_bytes_that_the_file_system_allows(tmp_path):
     write(tmp_path / ("a" * 255))
     assert (tmp_path / ("a" * 255)).read_text() == "new"
