@@ -77,6 +77,8 @@ def process_exists(pid: int) -> bool:
 
 def _failure(path: Path, error: OSError) -> HifiganError:
     reason = error.strerror or str(error)
+    if error.errno == errno.EEXIST:  # of the folder above it
+        reason = f"{error.filename} is not a folder"
     if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ):
         return DataError(f"{path}: cannot be written: {reason}: choose another name")
     return DiskError(f"{path}: cannot be written: {reason}")
@@ -115,6 +117,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         if path.exists():
             path.rename(outgoing)
         content.rename(path)
+    except DiskError as error:  # of a file in it
+        raise DiskError(str(error).replace(str(content), str(path))) from None
     except OSError as error:
         raise _failure(path, error) from None
     finally:

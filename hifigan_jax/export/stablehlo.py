@@ -7,6 +7,7 @@ SHA-256 of both and what the program takes, and `load.py`.
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -35,7 +36,7 @@ VALIDITY = (
 
 def export_stablehlo(generator: Generator, folder: Path, weights_inside: bool = False) -> None:
     """Writes the new folder. Raises UsageError if it exists or if the package flatbuffers is missing, and DiskError."""
-    if folder.exists():
+    if os.path.lexists(folder):  # false, as opposed to Path.exists, for a name that is too long
         raise UsageError(f"{folder}: already exists: choose a new name")
     weights = folded(generator.params)
     files = {PROGRAM: program(generator.config, weights, weights_inside)}

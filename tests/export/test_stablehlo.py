@@ -101,6 +101,9 @@ def test_errors_are_one_line(tiny_checkpoint, artifacts, tmp_path, capfd, monkey
     code, line = failure(tmp_path / "file" / "new")
     assert code == 5
     assert "cannot be written" in line
+    code, line = failure(tmp_path / ("a" * 256))
+    assert code == 3
+    assert line.endswith("cannot be written: File name too long: choose another name")
     monkeypatch.setitem(sys.modules, "flatbuffers", None)
     assert failure(tmp_path / "new") == (2, "error: flatbuffers is not installed: pip install 'hifigan-jax[export]'")
     assert not (tmp_path / "new").exists()
