@@ -18,7 +18,7 @@ runtime.prepare()
 
 import tables  # noqa: E402
 from compare import measure, show  # noqa: E402
-from export_accuracy import accuracy  # noqa: E402
+from export_accuracy import accuracy, versions  # noqa: E402
 
 from hifigan_jax.audio import SUFFIXES  # noqa: E402
 from hifigan_jax.benchmark import about_cpu, write_results  # noqa: E402
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     paths = sorted(path for path in options.folder.iterdir() if path.suffix.lower() in SUFFIXES)[: options.files]
-    result = {"accuracy": accuracy(options.checkpoint_file, paths)}
+    result = {"runtimes": versions(), "accuracy": accuracy(options.checkpoint_file, paths)}
     print(tables.export_accuracy(result), flush=True)
     result["rows"] = speed(options)
     if options.json:

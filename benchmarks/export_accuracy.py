@@ -3,6 +3,8 @@
 Every function returns figures by model. Full scale is 1. tests/export/ has bars for these figures.
 """
 
+import contextlib
+import importlib.metadata
 import importlib.util
 import re
 import sys
@@ -17,6 +19,7 @@ import numpy as np
 
 from hifigan_jax import audio
 from hifigan_jax.config import Config, load_config, packaged_config
+from hifigan_jax.export.demo.runtime import VERSION as ONNXRUNTIME_WEB
 from hifigan_jax.export.source import folded
 from hifigan_jax.export.stablehlo import PROGRAM, export_stablehlo, generate_of
 from hifigan_jax.generator_file import Generator
@@ -50,6 +53,15 @@ def accuracy(checkpoints: Sequence[str], recordings: Sequence[Path]) -> dict[str
     if page := in_chromium(generators[smallest], recordings[0]):
         figures["Chromium, speech"] = {smallest: page}
     return figures
+
+
+def versions() -> dict[str, str]:
+    """The versions of the runtimes that are installed here."""
+    found = {"onnxruntime-web": ONNXRUNTIME_WEB}
+    for package in ("onnx", "onnxruntime", "sherpa-onnx"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
 
 
 def onnx_with_random_weights(config: Config) -> Figures:

@@ -1,7 +1,10 @@
 """StableHLO artifacts: their audio in a process without this package, their operations, and errors."""
 
+import hashlib
+import importlib.util
 import json
 import re
+import shutil
 import sys
 
 import jax
@@ -88,6 +91,27 @@ def test_a_damaged_artifact_is_refused(name, artifacts, tmp_path):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=f"{name}: damaged: its SHA-256 is not the one in manifest.json"):
         load(tmp_path)
+
+
+def test_the_loader_explains_what_it_cannot_read(artifacts, tmp_path, monkeypatch):
+    from hifigan_jax.export.stablehlo_loader import load
+
+    folder = tmp_path / "artifact"
+    shutil.copytree(artifacts / "inside", folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "generator.jax").write_bytes(b"of a later jax")
+    manifest["sha256"]["generator.jax"] = hashlib.sha256(b"of a later jax").hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(
+        ValueError, match=f"artifact: jax {jax.__version__} cannot read this program: written by jax .*; for later"
+    ):
+        load(folder)
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(ValueError, match="manifest.json: damaged: Expecting"):
+        load(folder)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="flatbuffers is not installed: .*: pip install flatbuffers"):
+        load(folder)
 
 
 def test_errors_are_one_line(tiny_checkpoint, artifacts, tmp_path, capfd, monkeypatch):
