@@ -91,7 +91,10 @@ def generate_of(config: Config) -> Callable[..., Array]:
             x = jnp.concatenate([x, jnp.broadcast_to(frame, shape)], axis=1)
             x = x[:, : jax.core.max_dim(mel.shape[2], generator.shortest)]
         arrays = {path: jnp.asarray(value) for path, value in params.items()}  # weights inside the program are NumPy arrays
-        y = generator.apply({"params": traverse_util.unflatten_dict(arrays, sep="/")}, Conditions(x))
+        # Without calls of inner functions: XLA simplifies those of a program of fixed shapes before it inlines them, and would
+        # give other bits than the artifact, where they are inlined when the shapes become known.
+        with jax.disable_jit():
+            y = generator.apply({"params": traverse_util.unflatten_dict(arrays, sep="/")}, Conditions(x))
         return y[:, : mel.shape[2] * config.mel.hop_size]
 
     return audio

@@ -14,7 +14,7 @@ import pytest
 
 from hifigan_jax.cli import main
 from hifigan_jax.export.source import folded
-from hifigan_jax.export.stablehlo import PLATFORMS, generate_of
+from hifigan_jax.export.stablehlo import PLATFORMS, export_stablehlo, generate_of
 from hifigan_jax.models import convolution_cpu, convolution_xla
 from hifigan_jax.synthesis import Vocoder
 
@@ -49,6 +49,21 @@ def test_a_process_without_this_package_computes_the_same_audio(artifacts, tiny_
         np.testing.assert_array_equal(found[name], jitted(weights, mel))
         np.testing.assert_allclose(found[name], vocoder.decode(mel, force=True), atol=1e-5)
     assert np.sqrt(np.mean(np.square(found["long"]))) >= 0.05
+
+
+def test_the_mean_of_residual_blocks_has_the_bits_of_the_jitted_function(shared_tiny_config, tmp_path, monkeypatch, rng):
+    """XLA merges the division by 3 with the slope of the next leaky ReLU in some programs and not in others."""
+    from hifigan_jax.export.stablehlo_loader import load
+
+    three = {"resblock_kernel_sizes": [3, 5, 7], "resblock_dilation_sizes": [[1, 2]] * 3, "upsample_initial_channel": 8}
+    config = shared_tiny_config.replace(three)
+    mel = rng.normal(-4, 2, (1, 80, 20)).astype(np.float32)
+    _, generator = peers.loud(config, mel[0])
+    export_stablehlo(generator, tmp_path / "artifact")
+    found = np.asarray(load(tmp_path / "artifact")(mel))
+    monkeypatch.setattr(convolution_cpu, "conv1d", convolution_xla.conv1d)
+    np.testing.assert_array_equal(found, jax.jit(generate_of(config))(folded(generator.params), mel))
+    assert peers.rms(found) >= 0.05
 
 
 def test_weights_inside_and_beside_give_the_same_audio(artifacts, tiny_generator, mels):
