@@ -16,6 +16,8 @@ def accuracy(result: Mapping[str, Any], name: Callable[[str], str]) -> tuple[lis
     others = ("StableHLO, random weights", "sherpa-onnx, speech", "Chromium, speech")
     measured |= {what: figures[what] for what in others if what in figures}
     rows = [[label, _cell(models, name)] for label, models in measured.items()]
+    differing = (f"{name(model)} {each['samples_that_differ']}" for model, each in measured[others[0]].items())
+    rows.append(["StableHLO and the same function, jitted: samples that differ", ", ".join(differing)])
     return ["runtime, weights", "largest difference of a sample (RMS)"], rows
 
 

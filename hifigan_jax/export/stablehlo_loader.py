@@ -29,9 +29,11 @@ def load(folder):
         if hashlib.sha256(content).hexdigest() != manifest["sha256"][name]:
             raise ValueError(f"{folder / name}: damaged: its SHA-256 is not the one in manifest.json")
     try:
-        call = jax.jit(export.deserialize(files["generator.jax"]).call)
+        program = export.deserialize(files["generator.jax"])
+        program.mlir_module()  # reads the operations
     except Exception as error:
         raise ValueError(f"{folder}: jax {jax.__version__} cannot read this program: {manifest['validity']}") from error
+    call = jax.jit(program.call)
     if "weights.npz" not in files:
         return call
     return functools.partial(call, jax.device_put(dict(np.load(io.BytesIO(files["weights.npz"])))))
