@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import export_tables
 import mel_tables
 
 from hifigan_jax.evaluation import Results
@@ -59,6 +60,11 @@ def export(result: Result) -> str:
         if own := seconds.get((config, f"{runtime}_own")):
             rows.append([f"{name(config)}, {name(runtime)}", *pair(own, reference)])
     return table(["model and runtime", "`hifigan-jax export onnx`", "reference, torch.onnx.export", "reference / ours"], rows)
+
+
+def export_accuracy(result: Result) -> str:
+    """Differences between exported generators and Vocoder.decode."""
+    return table(*export_tables.accuracy(result, name))
 
 
 def training(result: Result) -> str:
@@ -256,10 +262,13 @@ def mel_guard(result: Result) -> str:
 TABLES: dict[str, Callable[[Result], str]] = {
     function.__name__: function
     for function in (
-        *(synthesis, export, training, streaming, folder, start, precision, exactness, agreement, copy_synthesis),
-        *(trajectory, families, learning, roofline, memory, quality, reliability, tests, mel_conventions, mel_guard),
+        *(synthesis, export, export_accuracy, training, streaming, folder, start, precision, exactness, agreement),
+        *(copy_synthesis, trajectory, families, learning, roofline, memory, quality, reliability, tests),
+        *(mel_conventions, mel_guard),
     )
 }
+# The result that a table is made from.
+FILES = {key: key for key in TABLES} | {"export_accuracy": "export"}
 OVERVIEW = ("synthesis", "training", "folder", "start", "streaming")  # the results in the README's table
 
 
@@ -273,9 +282,10 @@ def block(key: str, results: Mapping[str, Result]) -> str:
         return f"{overview(found)}\n{machines}; float32. Commands and versions: [docs/performance.md](docs/performance.md).\n"
     if key not in TABLES:
         raise SystemExit(f"<!-- results: {key} -->: no such table: one of overview, {', '.join(TABLES)}")
-    if key not in results:
-        return f"Not measured yet: docs/results/{key}.json.\n"
-    return f"{TABLES[key](results[key])}\n{caption(results[key])}\n"
+    file = FILES[key]
+    if file not in results:
+        return f"Not measured yet: docs/results/{file}.json.\n"
+    return f"{TABLES[key](results[file])}\n" + (f"{caption(results[file])}\n" if file == key else "")
 
 
 def caption(result: Result) -> str:

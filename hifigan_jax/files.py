@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,7 @@ def atomic_write(path: str | Path) -> Iterator[str]:
     Always removes the temporary file.
     """
     path = Path(path)
+    refuse_special(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(".tmp", f".hifigan_jax-{_HOST}-{os.getpid()}-", path.parent)
@@ -40,6 +42,18 @@ def atomic_write(path: str | Path) -> Iterator[str]:
         raise _failure(path, error) from None
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def refuse_special(path: Path) -> None:
+    """Raises DiskError if `path` is a folder, a device or a pipe: a rename would replace such a thing, which root may do."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # missing, or the write will report it
+        return
+    if stat.S_ISDIR(mode):
+        raise _failure(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
+    if not stat.S_ISREG(mode):
+        raise DiskError(f"{path}: cannot be written: is a device or a pipe: choose the name of a file")
 
 
 def clear_temporary(folder: Path) -> None:
@@ -63,6 +77,8 @@ def process_exists(pid: int) -> bool:
 
 def _failure(path: Path, error: OSError) -> HifiganError:
     reason = error.strerror or str(error)
+    if error.errno == errno.EEXIST:  # of the folder above it
+        reason = f"{error.filename} is not a folder"
     if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ):
         return DataError(f"{path}: cannot be written: {reason}: choose another name")
     return DiskError(f"{path}: cannot be written: {reason}")
@@ -84,9 +100,11 @@ def append_whole(path: str | Path, content: bytes) -> None:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yields a new folder to fill, which takes the place of `path`, and of all in it, when the block ends without an error.
 
-    Raises DiskError if anything cannot be written; `path` then is as before.
+    Raises DiskError if anything cannot be written or `path` is not a folder; `path` then is as before.
     """
     path = Path(path).resolve()
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise DiskError(f"{path}: cannot be written: is not a folder: choose another name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(".folder", f".hifigan_jax-{_HOST}-{os.getpid()}-", path.parent))
@@ -99,6 +117,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         if path.exists():
             path.rename(outgoing)
         content.rename(path)
+    except DiskError as error:  # of a file in it
+        raise DiskError(str(error).replace(str(content), str(path))) from None
     except OSError as error:
         raise _failure(path, error) from None
     finally:

@@ -62,8 +62,21 @@ def test_obstacles_are_disk_errors_and_are_not_removed(tmp_path):
     for path in (tmp_path / "file" / "a.txt", tmp_path / "taken"):
         with pytest.raises(DiskError) as caught:
             write(path)
-        assert str(caught.value).startswith(f"{path}: cannot be written: ")
+        reason = "Is a directory" if path.is_dir() else f"{path.parent} is not a folder"
+        assert str(caught.value) == f"{path}: cannot be written: {reason}"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken"]
+
+
+def test_a_pipe_or_device_is_refused_and_stays(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")  # as /dev/stdout is
+    for name in ("pipe", "link"):
+        with pytest.raises(DiskError, match=f"{name}: cannot be written: is a device or a pipe: choose the name of a file"):
+            write(tmp_path / name)
+    with pytest.raises(DiskError, match="pipe: cannot be written: is not a folder"), atomic_folder(tmp_path / "pipe"):
+        pass
+    assert (tmp_path / "link").is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
 
 
 def test_a_name_can_have_all_the_bytes_that_the_file_system_allows(tmp_path):
@@ -156,5 +169,21 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monke
 
 def test_a_folder_below_a_file_is_a_disk_error(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(DiskError, match="cannot be written"), atomic_folder(tmp_path / "file" / "site"):
+    with (
+        pytest.raises(DiskError, match="site: cannot be written: .*file is not a folder"),
+        atomic_folder(tmp_path / "file" / "site"),
+    ):
         pass
+
+
+def test_an_error_of_a_file_in_a_folder_has_the_name_that_it_would_get(tmp_path):
+    def failing():
+        with atomic_folder(tmp_path / "site") as folder:
+            write(folder / "a.txt")
+            write(folder / "a.txt" / "b.txt")
+
+    with pytest.raises(DiskError) as caught:
+        failing()
+    b = tmp_path / "site" / "a.txt" / "b.txt"
+    assert str(caught.value) == f"{b}: cannot be written: {b.parent} is not a folder"
+    assert not list(tmp_path.iterdir())

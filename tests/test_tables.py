@@ -72,6 +72,27 @@ def test_exports_are_compared_per_runtime():
     ]
 
 
+def test_exports_differ_from_decode_by_the_largest_of_all_sizes():
+    def figure(largest):
+        return {"largest": largest, "rms": largest / 10}
+
+    accuracy = {
+        "ONNX Runtime, random weights": {"config_v1": {"1 x 1 frames": figure(1e-6), "3 x 2 frames": figure(2e-6)}},
+        "ONNX Runtime, speech": {
+            "a": {"float32": figure(1e-5), "float16": figure(1e-3)},
+            "b": {"float32": figure(0.5), "float16": figure(0.5)},
+        },
+        "StableHLO, random weights": {"melgan": {"largest": 3e-6, "samples_that_differ": 0}},
+    }
+    assert tables.export_accuracy({**MADE, "accuracy": accuracy}).splitlines()[2:] == [
+        "| ONNX Runtime, random weights | V1 2.0e-06 |",
+        "| ONNX Runtime, speech, float32 | a 1.0e-05 (1.0e-06), b 5.0e-01 (5.0e-02) |",
+        "| ONNX Runtime, speech, float16 | a 1.0e-03 (1.0e-04), b 5.0e-01 (5.0e-02) |",
+        "| StableHLO, random weights | MelGAN 3.0e-06 |",
+        "| StableHLO and the same function, jitted: samples that differ | MelGAN 0 |",
+    ]
+
+
 def test_training_compares_every_dtype_with_torch_in_float32():
     rows = [row("hifigan_jax", 4.0), row("torch", 10.0), row("hifigan_jax", 2.0, "bfloat16")]
     assert tables.training({**MADE, "rows": rows}).splitlines()[2:] == [

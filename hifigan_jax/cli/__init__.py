@@ -1,5 +1,6 @@
 """Command-line programs: parse, call, print. jax is imported only after the arguments have been checked."""
 
+import _thread
 import argparse
 import contextlib
 import faulthandler
@@ -7,7 +8,8 @@ import importlib
 import io
 import logging
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 from hifigan_jax.errors import HifiganError
 from hifigan_jax.printing import flush_stdout
@@ -54,7 +56,7 @@ def run(command: str, arguments: Sequence[str] | None = None, name: str | None =
     module = importlib.import_module(f"hifigan_jax.cli.{command}")
     options = module.parser(name).parse_args(arguments)
     try:
-        with explaining_memory("close other programs or use a machine with more"):
+        with repeating_interrupts(), explaining_memory("close other programs or use a machine with more"):
             return module.main(options)
     except HifiganError as error:
         with contextlib.suppress(OSError):  # a full disk: the exit code has to be enough
@@ -64,6 +66,28 @@ def run(command: str, arguments: Sequence[str] | None = None, name: str | None =
         return 130
     finally:
         flush_stdout()
+
+
+@contextlib.contextmanager
+def repeating_interrupts() -> Iterator[None]:
+    """A context in which no Ctrl-C is lost.
+
+    jax runs a Python function in every garbage collection, and Python only prints a KeyboardInterrupt that is raised there: about
+    half of all that arrive while jax is imported or traces. Such an interrupt is raised again a moment later.
+    """
+    before = sys.unraisablehook
+
+    def repeated(unraisable) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            threading.Timer(0.05, _thread.interrupt_main).start()
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = repeated
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _use_signal_stack() -> None:

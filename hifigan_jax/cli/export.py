@@ -1,9 +1,12 @@
 """`hifigan-jax export`: generators for other runtimes."""
 
 import argparse
+import os
 from pathlib import Path
 
 from hifigan_jax import runtime
+from hifigan_jax.errors import UsageError
+from hifigan_jax.files import refuse_special
 
 
 def parser(name: str | None = None) -> argparse.ArgumentParser:
@@ -29,7 +32,8 @@ def parser(name: str | None = None) -> argparse.ArgumentParser:
     stablehlo = formats.add_parser(
         "stablehlo",
         help="for jax on CPUs, CUDA and TPUs without hifigan_jax",
-        description="Write a folder with a program for any number of utterances and frames, and a loader that needs only jax.",
+        description="Write a folder with a program for any number of utterances and frames, and a loader that needs only jax and"
+        " flatbuffers.",
     )
     _add_source(stablehlo)
     stablehlo.add_argument("target", type=Path, metavar="FOLDER", help="new folder")
@@ -48,7 +52,20 @@ def main(options: argparse.Namespace) -> int:
     return {"onnx": _onnx, "stablehlo": _stablehlo}[options.format](options)
 
 
+def _refuse_targets(options: argparse.Namespace) -> None:
+    """Raises UsageError or DiskError, before a model is loaded, if a file would replace one of the sources or the other file."""
+    targets = [target for target in (options.target, options.with_mel) if target]
+    if len({os.path.realpath(target) for target in targets}) < len(targets):
+        raise UsageError(f"--with_mel {options.with_mel}: is the file of the generator: choose another name")
+    for target in targets:
+        refuse_special(target)
+        for source in (options.checkpoint, options.config):
+            if source and os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target):
+                raise UsageError(f"{target}: is the checkpoint or its configuration: choose another name")
+
+
 def _onnx(options: argparse.Namespace) -> int:
+    _refuse_targets(options)
     from hifigan_jax.export import onnx  # imports jax
     from hifigan_jax.export.rounding import float16_error
     from hifigan_jax.loading import load_generator

@@ -7,6 +7,7 @@ SHA-256 of both and what the program takes, and `load.py`.
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -35,7 +36,7 @@ VALIDITY = (
 
 def export_stablehlo(generator: Generator, folder: Path, weights_inside: bool = False) -> None:
     """Writes the new folder. Raises UsageError if it exists or if the package flatbuffers is missing, and DiskError."""
-    if folder.exists():
+    if os.path.lexists(folder):  # false, as opposed to Path.exists, for a name that is too long
         raise UsageError(f"{folder}: already exists: choose a new name")
     weights = folded(generator.params)
     files = {PROGRAM: program(generator.config, weights, weights_inside)}
@@ -90,7 +91,10 @@ def generate_of(config: Config) -> Callable[..., Array]:
             x = jnp.concatenate([x, jnp.broadcast_to(frame, shape)], axis=1)
             x = x[:, : jax.core.max_dim(mel.shape[2], generator.shortest)]
         arrays = {path: jnp.asarray(value) for path, value in params.items()}  # weights inside the program are NumPy arrays
-        y = generator.apply({"params": traverse_util.unflatten_dict(arrays, sep="/")}, Conditions(x))
+        # Without calls of inner functions: XLA simplifies those of a program of fixed shapes before it inlines them, and would
+        # give other bits than the artifact, where they are inlined when the shapes become known.
+        with jax.disable_jit():
+            y = generator.apply({"params": traverse_util.unflatten_dict(arrays, sep="/")}, Conditions(x))
         return y[:, : mel.shape[2] * config.mel.hop_size]
 
     return audio

@@ -1,4 +1,4 @@
-"""A vocoder exported by `hifigan-jax export stablehlo`. Needs jax and flatbuffers.
+"""A vocoder exported by `hifigan-jax export stablehlo`. Needs `pip install jax flatbuffers`.
 
 vocoder = load("FOLDER")
 audio = vocoder(mel)  # float32 [B, M, F] -> [B, F * hop_size]; every new shape compiles a program
@@ -6,6 +6,7 @@ audio = vocoder(mel)  # float32 [B, M, F] -> [B, F * hop_size]; every new shape 
 
 import functools
 import hashlib
+import importlib.util
 import io
 import json
 import pathlib
@@ -16,13 +17,23 @@ from jax import export
 
 
 def load(folder):
+    if importlib.util.find_spec("flatbuffers") is None:
+        raise ImportError("flatbuffers is not installed: jax needs it to read programs: pip install flatbuffers")
     folder = pathlib.Path(folder)
-    digests = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["sha256"]
-    files = {name: (folder / name).read_bytes() for name in digests}
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{folder / 'manifest.json'}: damaged: {error}") from None
+    files = {name: (folder / name).read_bytes() for name in manifest["sha256"]}
     for name, content in files.items():
-        if hashlib.sha256(content).hexdigest() != digests[name]:
+        if hashlib.sha256(content).hexdigest() != manifest["sha256"][name]:
             raise ValueError(f"{folder / name}: damaged: its SHA-256 is not the one in manifest.json")
-    call = jax.jit(export.deserialize(files["generator.jax"]).call)
+    try:
+        program = export.deserialize(files["generator.jax"])
+        program.mlir_module()  # reads the operations
+    except Exception as error:
+        raise ValueError(f"{folder}: jax {jax.__version__} cannot read this program: {manifest['validity']}") from error
+    call = jax.jit(program.call)
     if "weights.npz" not in files:
         return call
     return functools.partial(call, jax.device_put(dict(np.load(io.BytesIO(files["weights.npz"])))))

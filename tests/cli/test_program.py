@@ -1,9 +1,14 @@
 """Behavior that all programs share."""
 
+import gc
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
+
+from hifigan_jax import cli
 
 pytestmark = pytest.mark.smoke
 
@@ -33,3 +38,28 @@ def test_a_signal_during_a_matrix_product_is_harmless():
     """Without a separate signal stack, jaxlib 0.10 corrupts its heap here and crashes."""
     result = subprocess.run([sys.executable, "-c", SIGNALS_IN_PRODUCTS], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+def test_an_interrupt_in_a_garbage_collection_ends_the_program():
+    """Such an interrupt is lost without `repeating_interrupts`."""
+    during = []
+
+    def interrupted(phase, _):
+        if not during:
+            during.append(phase)
+            signal.raise_signal(signal.SIGINT)
+
+    def program():
+        with cli.repeating_interrupts():
+            gc.collect()
+            time.sleep(5)
+
+    before = sys.unraisablehook
+    gc.callbacks.append(interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            program()
+    finally:
+        gc.callbacks.remove(interrupted)
+    assert during == ["start"]
+    assert sys.unraisablehook is before

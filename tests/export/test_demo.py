@@ -143,4 +143,5 @@ def test_the_program_refuses_other_folders_before_it_loads_a_model(tmp_path, cap
     assert main(["demo", "no_such_model", str(tmp_path)]) == 2
     assert "contains 'notes.txt'" in capfd.readouterr().err
     assert main(["demo", "no_such_model", str(tmp_path / "new")]) == 4
-    assert not (tmp_path / "new").exists()
+    assert main(["demo", "no_such_model", str(tmp_path / ("a" * 256))]) == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

@@ -1,58 +1,30 @@
-"""A demo in headless Chromium: `apt-get install chromium chromium-driver npm`, `pip install selenium`.
-
-ONNX Runtime Web is taken from the folder ONNXRUNTIME_WEB, else downloaded with npm.
-"""
+"""A demo in headless Chromium; chromium.py lists what it needs."""
 
 import base64
-import contextlib
-import functools
-import http.server
-import importlib.util
 import os
 import pathlib
 import re
 import shutil
-import subprocess
-import threading
 import time
 
+import chromium
 import numpy as np
 import pytest
+from chromium import LISTEN, element, result, served, status, use, wait
 
 from hifigan_jax.audio import read_audio_at, write_wav
 from hifigan_jax.export.demo import runtime, write_demo
 from hifigan_jax.loading import load_generator
 from hifigan_jax.synthesis import Vocoder
-from hifigan_jax.weights.pretrained import cache_folder
 
-with contextlib.suppress(ImportError):
-    from selenium import webdriver
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.common.keys import Keys
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec("onnx") is None, reason="needs onnx: pip install onnx"),
-    pytest.mark.skipif(importlib.util.find_spec("selenium") is None, reason="needs selenium: pip install selenium"),
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Chromium: apt-get install chromium chromium-driver"),
+    *(pytest.mark.skipif(missing, reason=f"needs {what}") for what, missing in chromium.MISSING.items()),
 ]
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 SPEECH = sorted((ROOT / "samples").glob("*.flac"))[0]
 V2 = ROOT.parent / "shared" / "weights" / "generator_v2_ljspeech.pth"
-LISTEN = """
-window.found = null;
-document.addEventListener("resynthesis", ({ detail }) => { window.found = detail; });
-"""
-AUDIO = """
-const { buffer, byteOffset, byteLength } = window.found.audio;
-let text = "";
-new Uint8Array(buffer, byteOffset, byteLength).forEach((x) => { text += String.fromCharCode(x); });
-return btoa(text);
-"""
-
 # How many different values the pixels of each picture have.
 VALUES = """
 const pixels = (canvas) => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
@@ -63,20 +35,10 @@ return [...document.querySelectorAll("canvas")].map((canvas) => new Set(pixels(c
 @pytest.fixture(scope="module")
 def package():
     """npm's package onnxruntime-web."""
-    if given := os.environ.get("ONNXRUNTIME_WEB"):
-        return pathlib.Path(given)
-    folder = cache_folder() / f"onnxruntime-web-{runtime.VERSION}"
-    if not folder.is_dir():
-        if not shutil.which("npm"):
-            pytest.skip("needs onnxruntime-web: set ONNXRUNTIME_WEB to its folder, or install npm")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "pack", f"onnxruntime-web@{runtime.VERSION}"]
-        if subprocess.run(command, cwd=folder.parent, capture_output=True).returncode:
-            pytest.skip("needs onnxruntime-web: npm cannot download it")
-        archive = folder.with_name(folder.name + ".tgz")
-        shutil.unpack_archive(archive, folder)
-        archive.unlink()
-    return folder / "package"
+    folder = chromium.onnxruntime_web()
+    if folder is None:
+        pytest.skip("needs onnxruntime-web: set ONNXRUNTIME_WEB to its folder, or install npm and permit it to download")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -101,40 +63,9 @@ def speech(tmp_path_factory, generator):
     return path
 
 
-@contextlib.contextmanager
-def served(folder, headers=()):
-    """The address of a web server of the folder."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def end_headers(self):
-            for name, value in headers:
-                self.send_header(name, value)
-            super().end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    profile = tmp_path_factory.mktemp("profile")
-    flags = ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=900,1100", f"user-data-dir={profile}")
-    for flag in (*flags, "use-fake-device-for-media-stream", "use-fake-ui-for-media-stream"):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver = chromium.started(tmp_path_factory.mktemp("profile"))
     yield driver
     driver.quit()
 
@@ -147,33 +78,6 @@ def page(browser, site):
         browser.execute_script(LISTEN)
         yield browser
         assert browser.get_log("browser") == []
-
-
-def element(page, selector):
-    return page.find_element(By.CSS_SELECTOR, selector)
-
-
-def status(page):
-    return element(page, "#status").text
-
-
-def wait(page, condition, seconds=180):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"timed out: {status(page)}, {element(page, '#progress').get_property('value')}"
-        time.sleep(0.05)
-
-
-def use(page, path):
-    """Chooses a file and waits for the result or a message."""
-    element(page, "#file").send_keys(str(path))
-    wait(page, lambda: not page.execute_script("return document.body.classList.contains('busy')"))
-    return status(page)
-
-
-def result(page):
-    wait(page, lambda: page.execute_script("return window.found !== null"))
-    return np.frombuffer(base64.b64decode(page.execute_script(AUDIO)), np.float32)
 
 
 def focused(page):
@@ -280,7 +184,9 @@ def test_a_recording_of_the_microphone_is_used(page):
 
 
 def test_the_keyboard_reaches_everything(page):
-    press = lambda *keys: webdriver.ActionChains(page).send_keys(*keys).perform()  # noqa: E731
+    from selenium.webdriver import ActionChains, Keys
+
+    press = lambda *keys: ActionChains(page).send_keys(*keys).perform()  # noqa: E731
     order = []
     for _ in range(3):
         press(Keys.TAB)
@@ -299,7 +205,7 @@ def test_the_keyboard_reaches_everything(page):
     at_switch = float(element(page, "#position").get_property("value"))
     assert page.execute_script("return document.querySelector('input[name=track]:checked').value") == "1"
     assert at_switch > 0.2
-    webdriver.ActionChains(page).key_down(Keys.SHIFT).send_keys(Keys.TAB).key_up(Keys.SHIFT).perform()
+    ActionChains(page).key_down(Keys.SHIFT).send_keys(Keys.TAB).key_up(Keys.SHIFT).perform()
     assert focused(page) == "position"
     press(Keys.HOME)
     assert float(element(page, "#position").get_property("value")) < at_switch

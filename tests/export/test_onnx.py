@@ -195,6 +195,25 @@ def test_errors_are_one_line(tiny_checkpoint, tmp_path, capfd, monkeypatch):
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
+def test_neither_the_checkpoint_nor_the_other_file_is_overwritten(tmp_path, capfd):
+    source, config = tmp_path / "weights", tmp_path / "config.json"
+    source.write_text("weights")
+    config.write_text("{}")
+    (tmp_path / "link.onnx").symlink_to(source)
+    cases = [
+        ((source, source), "weights: is the checkpoint or its configuration: choose another name"),
+        ((source, tmp_path / "link.onnx"), "link.onnx: is the checkpoint or its configuration"),
+        ((source, tmp_path / "a.onnx", "--with_mel", config, "--config", config), "config.json: is the checkpoint or its"),
+        ((source, tmp_path / "a.onnx", "--with_mel", tmp_path / "x" / ".." / "a.onnx"), "a.onnx: is the file of the generator"),
+    ]
+    for arguments, message in cases:
+        assert export(*arguments) == 2
+        assert message in capfd.readouterr().err
+    assert export(source, tmp_path / "a.onnx", "--with_mel", tmp_path) == 5  # before the first file is written
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "link.onnx", "weights"]
+    assert source.read_text() == "weights"
+
+
 def test_weights_beyond_float16_are_refused(tiny_generator, tmp_path):
     params = jax.tree.map(lambda leaf: leaf * 1e6, tiny_generator.params)
     with pytest.raises(UsageError, match="beyond 65504"):

@@ -1,35 +1,25 @@
 """StableHLO artifacts: their audio in a process without this package, their operations, and errors."""
 
+import hashlib
+import importlib.util
 import json
-import os
 import re
-import subprocess
+import shutil
 import sys
 
 import jax
 import numpy as np
+import peers
 import pytest
 
 from hifigan_jax.cli import main
 from hifigan_jax.export.source import folded
-from hifigan_jax.export.stablehlo import PLATFORMS, generate_of
+from hifigan_jax.export.stablehlo import PLATFORMS, export_stablehlo, generate_of
 from hifigan_jax.models import convolution_cpu, convolution_xla
 from hifigan_jax.synthesis import Vocoder
 
 pytest.importorskip("flatbuffers")
 
-PROGRAM = """
-import importlib.util, sys
-import numpy as np
-
-folder, mels, out = sys.argv[1:]
-spec = importlib.util.spec_from_file_location("load", folder + "/load.py")
-loader = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(loader)
-vocoder = loader.load(folder)
-np.savez(out, **{name: np.asarray(vocoder(mel)) for name, mel in np.load(mels).items()})
-print(sorted({"hifigan_jax", "flax"} & sys.modules.keys()))
-"""
 SHAPES = {"short": (1, 1), "batch": (3, 5), "long": (1, 40)}  # utterances, frames
 
 
@@ -48,20 +38,9 @@ def mels():
     return {name: draws.normal(-4, 2, (rows, 80, frames)).astype(np.float32) for name, (rows, frames) in SHAPES.items()}
 
 
-def audio_of(folder, mels, tmp_path):
-    """The audio of mels in a new process that has jax and flatbuffers, but not this package."""
-    np.savez(tmp_path / "mels.npz", **mels)
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    command = [sys.executable, "-c", PROGRAM, str(folder), str(tmp_path / "mels.npz"), str(tmp_path / "audio.npz")]
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[-1] == "[]"
-    return dict(np.load(tmp_path / "audio.npz"))
-
-
 @pytest.mark.smoke
 def test_a_process_without_this_package_computes_the_same_audio(artifacts, tiny_generator, mels, tmp_path, monkeypatch):
-    found = audio_of(artifacts / "beside", mels, tmp_path)
+    found = peers.in_fresh_process(artifacts / "beside", mels, tmp_path)
     # The function with the convolutions of an artifact, those for all platforms.
     monkeypatch.setattr(convolution_cpu, "conv1d", convolution_xla.conv1d)
     jitted = jax.jit(generate_of(tiny_generator.config))
@@ -70,6 +49,21 @@ def test_a_process_without_this_package_computes_the_same_audio(artifacts, tiny_
         np.testing.assert_array_equal(found[name], jitted(weights, mel))
         np.testing.assert_allclose(found[name], vocoder.decode(mel, force=True), atol=1e-5)
     assert np.sqrt(np.mean(np.square(found["long"]))) >= 0.05
+
+
+def test_the_mean_of_residual_blocks_has_the_bits_of_the_jitted_function(shared_tiny_config, tmp_path, monkeypatch, rng):
+    """XLA merges the division by 3 with the slope of the next leaky ReLU in some programs and not in others."""
+    from hifigan_jax.export.stablehlo_loader import load
+
+    three = {"resblock_kernel_sizes": [3, 5, 7], "resblock_dilation_sizes": [[1, 2]] * 3, "upsample_initial_channel": 8}
+    config = shared_tiny_config.replace(three)
+    mel = rng.normal(-4, 2, (1, 80, 20)).astype(np.float32)
+    _, generator = peers.loud(config, mel[0])
+    export_stablehlo(generator, tmp_path / "artifact")
+    found = np.asarray(load(tmp_path / "artifact")(mel))
+    monkeypatch.setattr(convolution_cpu, "conv1d", convolution_xla.conv1d)
+    np.testing.assert_array_equal(found, jax.jit(generate_of(config))(folded(generator.params), mel))
+    assert peers.rms(found) >= 0.05
 
 
 def test_weights_inside_and_beside_give_the_same_audio(artifacts, tiny_generator, mels):
@@ -114,6 +108,27 @@ def test_a_damaged_artifact_is_refused(name, artifacts, tmp_path):
         load(tmp_path)
 
 
+def test_the_loader_explains_what_it_cannot_read(artifacts, tmp_path, monkeypatch):
+    from hifigan_jax.export.stablehlo_loader import load
+
+    folder = tmp_path / "artifact"
+    shutil.copytree(artifacts / "inside", folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "generator.jax").write_bytes(b"of a later jax")
+    manifest["sha256"]["generator.jax"] = hashlib.sha256(b"of a later jax").hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(
+        ValueError, match=f"artifact: jax {jax.__version__} cannot read this program: written by jax .*; for later"
+    ):
+        load(folder)
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(ValueError, match="manifest.json: damaged: Expecting"):
+        load(folder)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="flatbuffers is not installed: .*: pip install flatbuffers"):
+        load(folder)
+
+
 def test_errors_are_one_line(tiny_checkpoint, artifacts, tmp_path, capfd, monkeypatch):
     def failure(target):
         code = main(["export", "stablehlo", str(tiny_checkpoint), str(target)])
@@ -125,6 +140,9 @@ def test_errors_are_one_line(tiny_checkpoint, artifacts, tmp_path, capfd, monkey
     code, line = failure(tmp_path / "file" / "new")
     assert code == 5
     assert "cannot be written" in line
+    code, line = failure(tmp_path / ("a" * 256))
+    assert code == 3
+    assert line.endswith("cannot be written: File name too long: choose another name")
     monkeypatch.setitem(sys.modules, "flatbuffers", None)
     assert failure(tmp_path / "new") == (2, "error: flatbuffers is not installed: pip install 'hifigan-jax[export]'")
     assert not (tmp_path / "new").exists()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from html import escape
 from pathlib import Path
 from string import Template
@@ -51,7 +52,7 @@ def write_demo(
 
 def refuse_other_files(site: Path) -> None:
     """Raises UsageError if `site` exists and is neither empty nor a demo, so that nothing else is ever replaced."""
-    if not site.exists():
+    if not os.path.exists(site):  # Path.exists raises an error for a name that is too long
         return
     if not site.is_dir():
         raise UsageError(f"{site}: is a file: choose a new folder")
