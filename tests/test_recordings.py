@@ -371,7 +371,7 @@ WRONG_MELS = {
     "shorter": (np.zeros((1, 80, 6), np.float32), "6 frames, where 7 to 12 are expected"),
     "nan": (np.full((80, 11), np.nan, np.float32), "contains NaN or infinite values"),
     "bins": (np.zeros((64, 11), np.float32), r"shape \(64, 11\), expected \(80, frames\)"),
-    "bad_twice": (np.full((80, 12), -50, np.float32), "12 frames, but .* has 11|outside the convention's range"),
+    "bad_twice": (np.full((80, 13), -50, np.float32), "13 frames, where 7 to 12|outside the convention's range"),
     "missing": (None, "cannot be read: No such file"),
 }
 
