@@ -21,6 +21,8 @@ PROGRAMS = [
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_every_bar_of_a_program_holds(name):
+    if name == "envelopes":
+        pytest.importorskip("torch")
     command = [sys.executable, FOLDER / "run.py", "--quick", "--only", f"{name}.py"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-3000:]
