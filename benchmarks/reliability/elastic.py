@@ -1,9 +1,9 @@
-"""Resumes a run on other numbers of devices and processes.
+"""Resumes a run on other numbers of devices and processes, and back.
 
     python benchmarks/reliability/elastic.py
 
-Runs of 20 steps that change their devices after step 10: 1 to 2, 1 to 4, 1 to two processes with one device each, and 2, 4 and
-two processes to 1. Each is compared with 20 steps on one device.
+Runs of 20 steps: 10 on one device, 5 on 2 devices, on 4, or on two processes with one device each, and 5 on one device again.
+Each is compared with 20 steps on one device. All begin on one device because the first steps of this tiny run amplify rounding.
 """
 
 import pathlib
@@ -14,16 +14,16 @@ import common
 import numpy as np
 
 STEPS = 20
-SETTINGS = {"batch_size": 4, "num_workers": 1, "checkpoint_interval": STEPS // 2}
-LAYOUTS = {"1 device": (1, 1), "2 devices": (2, 1), "4 devices": (4, 1), "2 processes": (1, 2)}  # devices of each, processes
+SETTINGS = {"batch_size": 4, "num_workers": 1, "checkpoint_interval": STEPS}
+ONE = (1, 1)  # devices of each process, processes
+LAYOUTS = {"2 devices": (2, 1), "4 devices": (4, 1), "2 processes": (1, 2)}
 
 
 def main() -> None:
     with common.work_folder() as folder:
         common.inputs.record(folder / "in", *(f"{number}.wav" for number in range(20)))
-        for name, layout in LAYOUTS.items():
-            train(folder, name, layout, STEPS // 2)
-        train(folder, "1 device", (1, 1), STEPS, name="straight")
+        train(folder, "begun", ONE, STEPS // 2)
+        train(folder, "begun", ONE, STEPS, name="straight")
         report_elastic(folder)
 
 
@@ -49,16 +49,15 @@ def report_elastic(folder: pathlib.Path) -> None:
     """Resumes on other layouts and prints the result."""
     expected, of_losses = common.arrays(folder / "straight", STEPS), common.losses(folder / "straight")
     distances, of_loss = {}, {}
-    others = [name for name in LAYOUTS if name != "1 device"]
-    for before, after in [*(("1 device", name) for name in others), *((name, "1 device") for name in others)]:
-        name = f"{before} to {after}"
-        train(folder, before, LAYOUTS[after], STEPS, name)
+    for name, layout in LAYOUTS.items():
+        train(folder, "begun", layout, STEPS * 3 // 4, name)
+        train(folder, name, ONE, STEPS)
         distances[name] = distance(common.arrays(folder / name, STEPS), expected)
         pairs = zip(common.losses(folder / name), of_losses, strict=True)
         of_loss[name] = max(abs(a[key] - b[key]) / abs(b[key]) for a, b in pairs for key in b if "loss" in key)
     common.result(
         "R4",
-        "resume on 2 or 4 devices or 2 processes, and back: parameters",
+        "resume on 2 or 4 devices or 2 processes, then on 1: parameters",
         "<= 1e-5",
         f"{max(distances.values()):.1e}",
         max(distances.values()) <= 1e-5 and max(of_loss.values()) <= 1e-3,  # other recordings would give other losses

@@ -12,7 +12,7 @@ import common
 import inputs
 import numpy as np
 import soundfile
-from soak import children_of, usage
+from soak import children_of, growth, usage
 
 from hifigan_jax.runtime import Compilations
 
@@ -63,18 +63,15 @@ def record(folder: pathlib.Path, count: int) -> None:
 
 
 def report(files: int, outcome, complete: int, rows: np.ndarray) -> None:
-    """Prints the result: a line through the memory after the first quarter, and medians of the last less the second quarter."""
-    settled = rows[rows[:, 0] >= files // 4]
-    slope = np.polyfit(settled[:, 0], settled[:, 1] / 1e6, 1)[0] * 1000
-    early, late = settled[settled[:, 0] <= files // 2], settled[settled[:, 0] >= files * 3 // 4]
-    growth = [int(np.median(late[:, column]) - np.median(early[:, column])) for column in (2, 3, 4)]
+    """Prints the result."""
+    slope, more = growth(rows, files)
     children = len(children_of(os.getpid()))
-    good = outcome.code == 0 and complete == files and slope <= 1 and max(growth) <= 0 and not children
+    good = outcome.code == 0 and complete == files and slope <= 1 and max(more) <= 0 and not children
     common.result(
         "R23",
         f"{files:,} recordings: memory per 1,000; files, threads, programs",
         "1 MB; 0, 0, 0",
-        f"{slope:.2f} MB; {', '.join(f'{value:+d}' if value else '0' for value in growth)}",
+        f"{slope:.2f} MB; {', '.join(f'{value:+d}' if value else '0' for value in more)}",
         good,
         complete=complete,
         children=children,

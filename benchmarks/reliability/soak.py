@@ -11,6 +11,7 @@ import threading
 
 import common
 import numpy as np
+from scipy import stats
 
 from hifigan_jax.runtime import Compilations
 
@@ -58,27 +59,33 @@ def main() -> None:
 
 
 def report(steps: int, outcome, rows: np.ndarray) -> None:
-    """Prints the result: a line through the memory, and medians of the last quarter of the steps less those of the second.
-
-    The first quarter, in which caches fill, is not part of it. Medians, because a save opens files and starts threads.
-    """
-    settled = rows[rows[:, 0] >= steps // 4]
-    slope = np.polyfit(settled[:, 0], settled[:, 1] / 1e6, 1)[0] * 1000
-    early, late = settled[settled[:, 0] <= steps // 2], settled[settled[:, 0] >= steps * 3 // 4]
-    growth = [int(np.median(late[:, column]) - np.median(early[:, column])) for column in (2, 3, 4)]
+    """Prints the result."""
+    slope, more = growth(rows, steps)
     children = len(children_of(os.getpid()))
-    good = outcome.code == 0 and slope <= 1 and max(growth) <= 0 and not children
+    good = outcome.code == 0 and slope <= 1 and max(more) <= 0 and not children
     common.result(
         "R23",
         f"{steps:,} steps: memory per 1,000; files, threads, programs",
         "1 MB; 0, 0, 0",
-        f"{slope:.2f} MB; {', '.join(f'{value:+d}' if value else '0' for value in growth)}",
+        f"{slope:.2f} MB; {', '.join(f'{value:+d}' if value else '0' for value in more)}",
         good,
         children=children,
         total_compilations=int(rows[-1, 4]),
         megabytes=[[int(step), round(resident / 1e6, 1)] for step, resident in rows[:: max(len(rows) // 20, 1), :2]],
         messages=outcome.messages[-2:] if outcome.code else [],
     )
+
+
+def growth(rows: np.ndarray, total: int) -> tuple[float, list[int]]:
+    """Megabytes more per 1,000, and more files, threads and programs, of rows (number, bytes, files, threads, programs).
+
+    The first quarter, in which caches fill, is not part of it. The first is the median slope, as the kernel takes pages back from
+    time to time; the others are the median of the last quarter less that of the second, as a save opens files and starts threads.
+    """
+    settled = rows[rows[:, 0] >= total // 4]
+    slope = stats.theilslopes(settled[:, 1] / 1e6, settled[:, 0])[0] * 1000
+    early, late = settled[settled[:, 0] <= total // 2], settled[settled[:, 0] >= total * 3 // 4]
+    return slope, [int(np.median(late[:, column]) - np.median(early[:, column])) for column in (2, 3, 4)]
 
 
 def children_of(process: int) -> list[int]:
