@@ -362,7 +362,7 @@ def mean(values: Iterable[float]) -> float:
 
 def pages() -> list[Path]:
     """Return the pages that may contain tables."""
-    return [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def load(folder: Path = RESULTS) -> dict[str, Result]:

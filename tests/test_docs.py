@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "benchmarks"))
 import tables  # noqa: E402
 
-PAGES = [*tables.pages(), ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
+PAGES = [*tables.pages(), ROOT / "SECURITY.md"]
 SOURCES = sorted([*(ROOT / "hifigan_jax").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")])
 LARGEST = 5 * 1024  # bytes
 README_LARGEST = 6656

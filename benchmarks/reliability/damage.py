@@ -35,7 +35,7 @@ def measure(run: TinyRun, mutants: Iterable[tuple[str, str, Damage]]) -> tuple[C
 
 def report(bar: str, what: str, counts: Counts, bad: list[str]) -> bool:
     """Prints the line of a bar; returns whether no outcome was bad."""
-    found = {program: ", ".join(f"{n} {outcome}" for outcome, n in of.items()) for program, of in counts.items()}
+    found = {program: ", ".join(f"{n} {outcome}" for outcome, n in of.items() if n) for program, of in counts.items()}
     figure = "; ".join(f"{program}: {outcomes}" for program, outcomes in found.items())
     common.result(bar, what, "detected or harmless", figure, not bad, counts=counts, bad=bad)
     return not bad

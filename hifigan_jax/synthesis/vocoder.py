@@ -1,13 +1,11 @@
 """Synthesis of whole utterances, packed into fixed-size windows: exact, with few compilations and bounded memory."""
 
-import dataclasses
 import functools
 import itertools
-import math
 from collections import defaultdict, deque
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,18 +28,12 @@ from hifigan_jax.models.generator import Conditions
 from hifigan_jax.models.layers import fold_norms
 from hifigan_jax.platforms import platform
 from hifigan_jax.synthesis.batches import BatchRunner
-from hifigan_jax.synthesis.packing import Span, pack
+from hifigan_jax.synthesis.packing import pack
 from hifigan_jax.synthesis.pieces import Piece, pieces
 from hifigan_jax.synthesis.streaming import Streamer
 from hifigan_jax.synthesis.utterances import AudioUtterance, MelUtterance, Utterance
+from hifigan_jax.synthesis.windows import Job, Row, Windows, windows_for
 
-_USUAL_CONTEXT = 16  # frames; a larger receptive field takes proportionally longer windows
-# A single utterance of up to _LONGEST_SINGLE frames is not padded to a full window, but to a multiple of _SINGLE_STEP, or of a
-# larger power of two, at most a 16th of its length. Each size compiles a program.
-_LONGEST_SINGLE = 1024
-_SINGLE_STEP = 8
-# With few_programs, to the next of these sizes. Longer ones are packed into windows, in batches of one row per device or of all.
-_FEW_SIZES = (32, 128, 256, 448, 704, _LONGEST_SINGLE)
 _IN_FLIGHT = 2  # batches queued on the device while the host prepares the next
 
 
@@ -258,7 +250,7 @@ class Vocoder:
 
     def pieces(self, blocks: Iterable[np.ndarray]) -> Iterator[Piece]:
         """The pieces, for `synthesize`, of a recording of any length that arrives in blocks [T] at the model's sampling rate."""
-        return pieces(map(as_samples, blocks), self.settings, self._spacing["context"])
+        return pieces(map(as_samples, blocks), self.settings, self._windows.context)
 
     def synthesize(self, utterances: Iterable[tuple[Hashable, Utterance]]) -> Iterator[tuple[Hashable, np.ndarray]]:
         """Yields (key, audio [F * hop_size]) for each (key, utterance), in the order in which they finish.
@@ -267,19 +259,19 @@ class Vocoder:
         """
         utterances = iter(utterances)
         ahead = list(itertools.islice(utterances, 2))
-        size = self._window_size(ahead[0][1].frames if len(ahead) == 1 else None)
+        size = self._windows.size(ahead[0][1].frames if len(ahead) == 1 else None)
         jobs, in_flight = {}, deque()
         batches, free = defaultdict(list), defaultdict(int)  # by kind: the next batch's rows, and its first free frame
         for key, utterance in itertools.chain(ahead, utterances):
             kind = type(utterance)
-            spans, free[kind] = pack(utterance.frames, free[kind], size, **self._spacing)
+            spans, free[kind] = pack(utterance.frames, free[kind], size, **self._windows.spacing)
             audio = np.zeros(utterance.frames * self.hop_size, np.float32)
-            jobs[key] = _Job(audio, utterance.kept, len(spans))
+            jobs[key] = Job(audio, utterance.kept, len(spans))
             for span in spans:
                 if span.offset == 0:
-                    if len(batches[kind]) == self._rows(size):
+                    if len(batches[kind]) == self._windows.rows(size):
                         in_flight.append(self._dispatch(kind, batches.pop(kind), size))
-                    batches[kind].append(_Row([], kind.empty_row(size, self.settings), np.zeros(size, bool)))
+                    batches[kind].append(Row([], kind.empty_row(size, self.settings), np.zeros(size, bool)))
                 batches[kind][-1].add(key, utterance, span, self.settings)
                 while len(in_flight) > _IN_FLIGHT:
                     yield from self._collect(in_flight.popleft(), jobs)
@@ -288,45 +280,20 @@ class Vocoder:
             yield from self._collect(batch, jobs)
 
     @functools.cached_property
-    def _spacing(self) -> dict[str, int]:
-        """The arguments of `pack` that depend on the generator and the device, in frames."""
-        context = self._generator.receptive_field
-        overlap = -(-(self.settings.n_fft - self.hop_size) // self.hop_size)  # the last frame's samples extend into later frames
-        step = self._generator.tile_frames if self._platform.aligned_spans else 1
-        padded = 2 * (self._generator.shortest - 1)  # the most frames that a layer pads on both sides together
-        return {"context": context, "gap": max(context, overlap, padded), "step": step}
+    def _windows(self) -> Windows:
+        return windows_for(self._generator, self.settings, self._platform, self._devices, self._few_programs)
 
     @functools.cached_property
     def _batches(self) -> BatchRunner:
-        return BatchRunner(self._sharded, self._devices, self.settings, self._spacing)
+        return BatchRunner(self._sharded, self._devices, self.settings, self._windows.spacing)
 
-    def _window_size(self, single: int | None) -> int:
-        """Frames per window. `single` is the length of the only utterance, if there is only one."""
-        if single is not None and single <= _LONGEST_SINGLE:
-            if self._few_programs:
-                return next(size for size in _FEW_SIZES if size >= single)
-            step = max(_SINGLE_STEP, 2 ** (single.bit_length() - 5))
-            return -(-single // step) * step
-        context, step = self._spacing["context"], self._spacing["step"]
-        kept = self._platform.window_frames * -(-context // _USUAL_CONTEXT) - 2 * context
-        return 2 * context + -(-kept // step) * step
-
-    def _rows(self, size: int) -> int:
-        """Rows per batch."""
-        return max(self._platform.batch_frames // size, 1) * self._devices
-
-    def _dispatch(self, kind: type, rows: list["_Row"], size: int):
-        needed = self._devices * 2 ** math.ceil(
-            math.log2(len(rows) / self._devices)
-        )  # the last batch is padded to a power of two
-        if self._few_programs and needed > self._devices:
-            needed = self._rows(size)
-        missing = min(self._rows(size), max(needed, self._devices)) - len(rows)
-        batch = rows + [_Row([], np.zeros_like(rows[0].inputs), np.zeros_like(rows[0].frame_mask))] * missing
+    def _dispatch(self, kind: type, rows: list[Row], size: int):
+        missing = self._windows.padded_rows(len(rows), size) - len(rows)
+        batch = rows + [Row([], np.zeros_like(rows[0].inputs), np.zeros_like(rows[0].frame_mask))] * missing
         inputs, masks = (np.stack(arrays) for arrays in zip(*((row.inputs, row.frame_mask) for row in batch), strict=True))
         return self._batches.start(self._programs[kind], self._params, kind, inputs, masks), rows
 
-    def _collect(self, batch, jobs: dict[Hashable, "_Job"]) -> Iterator[tuple[Hashable, np.ndarray]]:
+    def _collect(self, batch, jobs: dict[Hashable, Job]) -> Iterator[tuple[Hashable, np.ndarray]]:
         started, rows = batch
         audio = self._batches.finish(self._programs[started.kind], self._params, started)
         for samples, row in zip(audio, rows, strict=False):
@@ -352,21 +319,3 @@ def _as_numpy(values: ArrayLike) -> np.ndarray:
         values = values.detach().float() if values.is_floating_point() else values.detach()
     array = np.asarray(values)
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
-
-
-@dataclasses.dataclass
-class _Job:
-    audio: np.ndarray
-    kept: slice  # of the audio
-    missing: int  # spans not yet computed
-
-
-class _Row(NamedTuple):
-    spans: list[tuple[Hashable, Span]]
-    inputs: np.ndarray
-    frame_mask: np.ndarray  # [F], whether a frame belongs to an utterance
-
-    def add(self, key: Hashable, utterance: Utterance, span: Span, settings: Mel) -> None:
-        self.spans.append((key, span))
-        utterance.place(span, self.inputs, settings)
-        self.frame_mask[span.offset : span.offset + span.stop - span.start] = True
