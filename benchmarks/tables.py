@@ -362,7 +362,8 @@ def mean(values: Iterable[float]) -> float:
 
 def pages() -> list[Path]:
     """Return the pages that may contain tables."""
-    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    top = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]
+    return [*top, *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def load(folder: Path = RESULTS) -> dict[str, Result]:
