@@ -143,7 +143,7 @@ def ended(processes):
 
 @pytest.mark.skipif(not hasattr(jaxlib._jax, "make_gloo_tcp_collectives"), reason="this jaxlib has no collectives for CPUs")
 def test_two_processes_train_stop_and_resume_as_one_with_two_devices(processes, tmp_path, leaves):
-    options = {"validation_interval": 1000}
+    options = {"validation_interval": 1000, "discriminators": ["mpd"], "mpd_periods": [2]}  # quick to compile
     one, two = processes("one", 1, **options, max_steps=20), processes("two", 2, **options, max_steps=100_000)
     metrics = tmp_path / "two" / "metrics.jsonl"
     while all(process.poll() is None for process in two) and not (metrics.exists() and "gen_loss" in metrics.read_text()):
