@@ -48,16 +48,16 @@ class OnnxGraph:
         self.tensors[name] = value
         return name
 
-    def conv(self, x: Value, layer: str, *, dilation: int = 1, padding: int | None = None) -> Value:
-        """The `WeightNormConv` at this path, with stride 1 and one group; `padding` None keeps the length."""
-        taps, weights = self._weights(layer, (2, 1, 0))
+    def conv(self, x: Value, layer: str, *, dilation: int = 1, padding: int | None = None, gain: float = 1.0) -> Value:
+        """The `WeightNormConv` at this path of `gain` times `x`, with stride 1 and one group; `padding` None keeps the length."""
+        taps, weights = self._weights(layer, (2, 1, 0), gain)
         padding = dilation * (taps - 1) // 2 if padding is None else padding
         options = dict(kernel_shape=[1, taps], dilations=[1, dilation], pads=[0, padding, 0, padding])
         return self.add("Conv", x, *weights, output=f"{layer}/output", **options)
 
-    def conv_transpose(self, x: Value, layer: str, *, stride: int) -> Value:
-        """The `WeightNormConvTranspose` at this path: the length times `stride`."""
-        taps, weights = self._weights(layer, (1, 2, 0))
+    def conv_transpose(self, x: Value, layer: str, *, stride: int, gain: float = 1.0) -> Value:
+        """The `WeightNormConvTranspose` at this path of `gain` times `x`: the length times `stride`."""
+        taps, weights = self._weights(layer, (1, 2, 0), gain)
         excess = taps - stride
         options = dict(kernel_shape=[1, taps], strides=[1, stride], pads=[0, (excess + 1) // 2, 0, excess // 2])
         return self.add("ConvTranspose", x, *weights, output=f"{layer}/output", **options)
@@ -78,9 +78,9 @@ class OnnxGraph:
         """`x` from `start` to `stop` along an axis."""
         return self.add("Slice", x, np.array([start]), stop if isinstance(stop, str) else np.array([stop]), np.array([axis]))
 
-    def _weights(self, layer: str, axes: tuple[int, int, int]) -> tuple[int, tuple[Value, Value]]:
-        """The number of taps, and the names of the kernel, with its axes in this order, and the bias."""
+    def _weights(self, layer: str, axes: tuple[int, int, int], gain: float) -> tuple[int, tuple[Value, Value]]:
+        """The number of taps, and the names of the kernel times `gain`, with its axes in this order, and the bias."""
         kernel, bias = self._params[f"{layer}/kernel"], self._params[f"{layer}/bias"]
-        kernel_name = self.constant(kernel.transpose(axes)[:, :, None], f"{layer}/kernel")
+        kernel_name = self.constant(np.float32(gain * kernel.transpose(axes)[:, :, None]), f"{layer}/kernel")
         names = kernel_name, self.constant(bias, f"{layer}/bias")
         return kernel.shape[0], names

@@ -4,7 +4,7 @@ import numpy as np
 
 from hifigan_jax.filterbank import hann
 from hifigan_jax.models.hifigan.generator import LAST_SLOPE
-from hifigan_jax.models.hifigan.onnx import upsampled
+from hifigan_jax.models.hifigan.onnx import mean_gain, upsampled
 from hifigan_jax.models.istftnet.generator import ISTFTNet, inverse_basis
 from hifigan_jax.models.onnx_graph import OnnxGraph, Value
 
@@ -12,7 +12,7 @@ from hifigan_jax.models.onnx_graph import OnnxGraph, Value
 def generator(graph: OnnxGraph, module: ISTFTNet, mel: Value) -> Value:
     """Audio [B, 1, 1, T] of a log-mel [B, M, 1, F]."""
     x = graph.pad(graph.leaky_relu(upsampled(graph, module, mel), LAST_SLOPE), 1, 0, "reflect")
-    spectrogram = graph.conv(x, "conv_post")
+    spectrogram = graph.conv(x, "conv_post", gain=mean_gain(module))
     n_fft, hop = module.gen_istft_n_fft, module.gen_istft_hop_size
     bins = n_fft // 2 + 1
     magnitude = graph.add("Exp", graph.slice(spectrogram, 0, bins, axis=1))
