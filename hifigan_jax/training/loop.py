@@ -192,8 +192,9 @@ class Run:
 
     def _save(self, last: bool = False) -> None:
         self._check_finite()
-        described = self.data | {"history": self.health.history._asdict()}
-        if self.saver.save(self.position.step, to_parts(self.state), described, last):
+        history = self.health.history
+        described = self.data | {"history": history._asdict()}
+        if self.saver.save(self.position.step, to_parts(self.state), described, last, settled=not history.skipped_in_a_row):
             self.saved_at = self.position.step
             self.health.saved()
 

@@ -20,14 +20,24 @@ class Saver:
     def __init__(self, run: Path, config: Config):
         self._run, self._config, self._failures = run, config, 0
 
-    def save(self, step: int, parts: Mapping[str, checkpoint.Leaves], data: Mapping[str, Any], last: bool = False) -> bool:
+    def save(
+        self,
+        step: int,
+        parts: Mapping[str, checkpoint.Leaves],
+        data: Mapping[str, Any],
+        last: bool = False,
+        settled: bool = True,
+    ) -> bool:
         """Whether the checkpoint of `step` has been written; the arguments are those of `checkpoint.save`.
+
+        One that is not `settled`, because it is saved between skipped steps, replaces no older one: the run may go back to those.
 
         Raises DiskError for the third failure in a row, and for any if it is the `last` checkpoint of the run. The result is the
         same in all processes of the run.
         """
+        keep = self._config.run.keep_checkpoints if settled else None
         try:
-            checkpoint.save(self._run, step, parts, self._config, data, keep=self._config.run.keep_checkpoints)
+            checkpoint.save(self._run, step, parts, self._config, data, keep)
         except DiskError as error:
             self._failures += 1
             if last or self._failures == MOST_FAILURES:

@@ -227,6 +227,16 @@ def test_a_checkpoint_saved_between_skipped_steps_is_not_one_to_go_back_to(confi
     assert not (run / "checkpoints" / "00000005").exists()
 
 
+def test_a_stop_between_skipped_steps_does_not_cost_the_checkpoint_to_go_back_to(config, run_of, fault):
+    config = config.replace({"keep_checkpoints": 1})
+    fault("batch:4-6")
+    run = run_of(config, "run", 5)  # ends between them
+    fault("batch:1")
+    run_of(config, "run", 7)
+    assert trained(run) == [1, 2, 3, 4, 5, 6, 7]
+    assert [folder.name for folder in checkpoint.steps(run, checkpoint.TRAINING)] == ["00000007"]
+
+
 @pytest.mark.parametrize("interval", ["checkpoint_interval", "validation_interval"])
 def test_a_state_that_is_not_finite_is_neither_saved_nor_validated(config, run_of, monkeypatch, caplog, leaves, interval):
     make = loop.train_step
