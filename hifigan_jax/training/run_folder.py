@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import os
 from pathlib import Path
 
 import jax
@@ -21,6 +22,7 @@ def open_run_folder(config: Config) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DiskError(f"{folder}: cannot be created: {error.strerror} (--checkpoint_path)") from None
+    _check_writable(folder / checkpoint.FOLDER)
     resumes = _check_own_checkpoints(folder, config)
     if jax.process_index() == 0:
         checkpoint.clear_leftovers(folder)
@@ -28,6 +30,12 @@ def open_run_folder(config: Config) -> Path:
             _keep_foreign_config(folder / checkpoint.CONFIG, config)
         save_config(config, folder / checkpoint.CONFIG)
     return folder
+
+
+def _check_writable(folder: Path) -> None:
+    """Raises DiskError if checkpoints could not be saved in this folder: the run would end without one, after hours."""
+    if os.path.lexists(folder) and not (os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)):
+        raise DiskError(f"{folder}: is not a folder that can be written: rename it, or choose another --checkpoint_path")
 
 
 def _check_own_checkpoints(folder: Path, config: Config) -> bool:

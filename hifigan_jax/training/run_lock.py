@@ -82,14 +82,15 @@ def locked(folder: Path) -> Iterator[None]:
                 _name_owner(descriptor, release)
             else:
                 _hold_without_flock(folder, release)
-        except OSError as error:
-            raise DiskError(f"{folder}: cannot be written: {error.strerror}: choose another --checkpoint_path") from None
+        except (OSError, ValueError) as error:  # ValueError: NUL in the name
+            reason = getattr(error, "strerror", None) or error
+            raise DiskError(f"{folder}: cannot be written: {reason}: choose another --checkpoint_path") from None
         yield
 
 
 def check_unlocked(folder: Path) -> None:
     """Raises FolderInUse if another process trains in the folder. Takes no time, so that a second run ends before it compiles."""
-    if (folder / NAME).exists():
+    if os.path.exists(folder / NAME):
         with locked(folder):
             pass
 

@@ -177,3 +177,10 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(run_lock.os, "open", read_only)
     with pytest.raises(DiskError, match="Read-only file system: choose another"), locked(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("name", ["nul\0", "long" * 100])
+def test_an_impossible_name_is_an_error(tmp_path, name):
+    check_unlocked(tmp_path / name)
+    with pytest.raises(DiskError, match="cannot be written: .*: choose another --checkpoint_path"), locked(tmp_path / name):
+        pass
