@@ -142,8 +142,8 @@ def _overwrite(descriptor: int, content: bytes) -> None:
 def _hold_without_flock(folder: Path, release: contextlib.ExitStack) -> None:
     path, owner = folder / NAME_WITHOUT_FLOCK, Owner.here()
     for _ in range(3):
-        with contextlib.suppress(FileExistsError), open(path, "x", encoding="utf-8") as file:
-            file.write(json.dumps(owner._asdict()))
+        with contextlib.suppress(FileExistsError):
+            _create(path, owner)
             break
         with contextlib.suppress(FileNotFoundError):  # another process has just removed it
             _remove_stale(path, folder)
@@ -153,6 +153,16 @@ def _hold_without_flock(folder: Path, release: contextlib.ExitStack) -> None:
     ended = threading.Event()
     threading.Thread(target=_renew, args=(path, ended), name="lock", daemon=True).start()
     release.callback(ended.set)
+
+
+def _create(path: Path, owner: Owner) -> None:
+    """Creates a lock file; nothing remains if the disk is full. Raises OSError."""
+    with open(path, "xb", buffering=0) as file:
+        try:
+            file.write(json.dumps(owner._asdict()).encode())
+        except OSError:
+            path.unlink()
+            raise
 
 
 def _renew(path: Path, ended: threading.Event) -> None:
@@ -168,7 +178,7 @@ def _remove_stale(path: Path, folder: Path) -> None:
         in_use = owner.exists()
     else:
         os.utime(folder / NAME)  # both times are by the clock of the file system
-        in_use = (folder / NAME).stat().st_mtime - path.stat().st_mtime < EXPIRY
+        in_use = abs((folder / NAME).stat().st_mtime - path.stat().st_mtime) < EXPIRY  # the clock may have been set back
     if in_use:
         raise FolderInUse(folder, owner)
     aside = path.with_name(f"{path.name}.{os.getpid()}")
