@@ -270,11 +270,15 @@ def set_aside(folder: Path) -> None:
 
 
 def check_same_model(folder: Path, config: Config) -> None:
-    """Raises CheckpointError, naming the keys, if the models or the mel of the checkpoint differ from those of `config`."""
+    """Raises CheckpointError, naming the keys, if the models or the mel of the checkpoint differ from those of `config`.
+
+    It is a MismatchError if the checksums show that this is no damage.
+    """
     differing = model_differences(read_config(folder), config, discriminators=True)
     if differing:
         difference = ", ".join(differing)
-        raise CheckpointError(f"{folder}: does not match the configuration: {difference}: choose another --checkpoint_path")
+        problem = f"{folder}: does not match the configuration: {difference}: choose another --checkpoint_path"
+        raise (MismatchError if CONFIG in read_manifest(folder).files else CheckpointError)(problem)
 
 
 def _placeholders(leaves: Mapping[str, Leaf]) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ import pytest
 
 from hifigan_jax import checkpoint
 from hifigan_jax.errors import CheckpointError, DiskError
+from hifigan_jax.manifest import MismatchError
 
 
 @pytest.fixture
@@ -294,6 +295,12 @@ def test_a_checkpoint_of_another_configuration_is_refused_by_key(run, tiny_confi
     checkpoint.check_same_model(folder, tiny_config)
     with pytest.raises(CheckpointError, match="num_mels is 80, expected 100"):
         checkpoint.check_same_model(folder, tiny_config.replace({"num_mels": 100}))
+
+
+def test_an_intact_checkpoint_of_another_configuration_is_not_replaced_by_an_older_one(run, parts, tiny_config):
+    checkpoint.save(run, 20, parts, tiny_config.replace({"fmin": 50}), {})
+    with pytest.raises(MismatchError, match="00000020: does not match the configuration: fmin is 50"):
+        checkpoint.first_usable(checkpoint.steps(run), lambda folder: checkpoint.check_same_model(folder, tiny_config))
 
 
 def test_the_remains_of_a_killed_save_are_ignored_and_cleared(run):

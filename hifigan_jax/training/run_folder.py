@@ -10,6 +10,7 @@ import jax
 from hifigan_jax import checkpoint
 from hifigan_jax.config import Config, load_config, model_differences, save_config
 from hifigan_jax.errors import CheckpointError, DiskError, UsageError
+from hifigan_jax.manifest import MismatchError
 from hifigan_jax.weights.reference_run import find_pairs
 
 logger = logging.getLogger(__name__)
@@ -39,12 +40,14 @@ def _check_writable(folder: Path) -> None:
 
 
 def _check_own_checkpoints(folder: Path, config: Config) -> bool:
-    """Whether there are checkpoints. Raises CheckpointError if none of them is of this model."""
+    """Whether there are checkpoints. Raises CheckpointError if none, or a newer one, is of another model or version."""
     problems = []
     for step in checkpoint.resumable(folder):
         try:
             checkpoint.check_same_model(step, config)
             return True
+        except MismatchError:
+            raise
         except CheckpointError as error:  # perhaps damaged: an older step can be intact
             problems.append(error)
     if problems:

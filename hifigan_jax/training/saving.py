@@ -19,6 +19,7 @@ class Saver:
 
     def __init__(self, run: Path, config: Config):
         self._run, self._config, self._failures = run, config, 0
+        self._folder = _identity(run)
 
     def save(
         self,
@@ -45,5 +46,17 @@ class Saver:
             logger.warning("%s; training continues (failure %d of %d in a row)", error, self._failures, MOST_FAILURES)
             return False
         self._failures = 0
+        if self._folder is not None and (folder := _identity(self._run)) != self._folder:
+            self._folder = folder
+            logger.warning("%s: was renamed or deleted while training: a new one has the checkpoints from now on", self._run)
         logger.info("saved checkpoint %d", step)
         return True
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """What distinguishes a folder from another of the same name; None if there is no such folder."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
