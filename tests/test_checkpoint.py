@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 import shutil
 
 import jax
@@ -359,3 +360,15 @@ def test_a_step_that_cannot_be_deleted_is_named(run, monkeypatch):
     monkeypatch.setattr(type(newest), "rename", rename)
     with pytest.raises(DiskError, match=f"{newest.name}: cannot be deleted: Read-only file system: make its folder writable"):
         checkpoint.delete(newest)
+
+
+def test_a_step_that_may_not_be_read_does_not_end_the_search(run, monkeypatch):
+    stat = os.stat
+
+    def refusing(path, **options):
+        if str(path).endswith("00000015/training"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", refusing)
+    assert "00000015" in [folder.name for folder in checkpoint.resumable(run)]
