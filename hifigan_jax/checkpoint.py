@@ -10,8 +10,10 @@ silently, and after a failed restore its threads keep on logging errors.
 """
 
 import contextlib
+import errno
 import functools
 import logging
+import os
 import re
 import shutil
 import sys
@@ -28,6 +30,7 @@ from hifigan_jax.config import Config, load_config, model_differences, save_conf
 from hifigan_jax.errors import CheckpointError, DiskError, UsageError
 from hifigan_jax.manifest import FOLDER, HINT, Leaf, MismatchError, describe, is_step, read_manifest, verify, write_manifest
 from hifigan_jax.processes import worst
+from hifigan_jax.runtime import is_out_of_memory
 from hifigan_jax.trees import first_difference
 
 logger = logging.getLogger(__name__)
@@ -35,23 +38,26 @@ logger = logging.getLogger(__name__)
 GENERATOR, TRAINING = "generator", "training"
 CONFIG = "config.json"
 
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 _RESERVE = 2**18  # bytes beside the arrays: Orbax's own files, the manifest, the configuration
 
 Used = TypeVar("Used")
 Leaves = Mapping[str, Any]  # path ("conv_pre/bias") -> array
 
 
-def save(run: Path, step: int, parts: Mapping[str, Leaves], config: Config, data: Mapping[str, Any], keep: int) -> Path:
+def save(
+    run: Path, step: int, parts: Mapping[str, Leaves], config: Config, data: Mapping[str, Any], keep: int | None = None
+) -> Path:
     """Writes the checkpoint of `step` and returns its folder. Raises DiskError and leaves nothing if it cannot be written.
 
     `parts` contains the leaves of "generator" and "training". `data`, a mapping of JSON types, identifies the training data and
-    may have further keys, such as counts of the run; `read_manifest` returns it. Only the newest `keep` steps retain their
-    "training" part.
+    may have further keys, such as counts of the run; `read_manifest` returns it. Only the newest `keep` steps (None: all) retain
+    their "training" part.
     """
     if jax.process_index() == 0:
         clear_leftovers(run)
     folder = write(run / FOLDER / f"{step:08d}", parts, config, step, data)
-    if jax.process_index() == 0:
+    if keep is not None and jax.process_index() == 0:
         _delete_old_training_parts(run, keep)
     return folder
 
@@ -89,13 +95,25 @@ def _succeeding_everywhere(final: Path, temporary: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # Orbax and TensorStore report a full disk with many types
-        problem = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        problem = _problem(error)
     if not worst(problem is not None):
         return
     if jax.process_index() == 0:
         shutil.rmtree(temporary, ignore_errors=True)
-    reason = problem or "another process failed"
-    raise DiskError(f"{final}: checkpoint not written: {reason:.200}: free disk space; older ones are intact")
+    raise DiskError(f"{final}: checkpoint not written: {problem or 'another process failed'}; older ones are intact")
+
+
+def _problem(error: Exception) -> str:
+    """Why a checkpoint could not be written, and how to fix it."""
+    if is_out_of_memory(error):
+        return "memory does not suffice: close other programs"
+    if isinstance(error, OSError) and error.errno in _NOT_WRITABLE:
+        return f"{error.strerror}: check the folder above it"
+    return f"{_first_line(error):.200}: free disk space"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _check_space(folder: Path, parts: Mapping[str, Leaves]) -> None:
@@ -161,8 +179,9 @@ def restore(folder: Path, name: str, target: Leaves | None = None) -> dict[str, 
         with ocp.StandardCheckpointer() as checkpointer:
             return checkpointer.restore(folder.resolve() / name, dict(target) if target is not None else _placeholders(expected))
     except Exception as error:  # Orbax and TensorStore raise many types
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"{folder}: {name} cannot be restored: {reason:.200}") from None
+        if is_out_of_memory(error):  # the checkpoint is intact
+            raise
+        raise CheckpointError(f"{folder}: {name} cannot be restored: {_first_line(error):.200}") from None
 
 
 def read_config(folder: Path) -> Config:
@@ -176,7 +195,7 @@ def read_config(folder: Path) -> Config:
 
 def steps(run: Path, part: str | None = None) -> list[Path]:
     """The folders of a run's checkpoints, newest first; with `part`, only of those that have it."""
-    found = [path for path in (run / FOLDER).glob("*") if is_step(path) and (part is None or (path / part).is_dir())]
+    found = [path for path in (run / FOLDER).glob("*") if is_step(path) and (part is None or os.path.isdir(path / part))]
     return sorted(found, key=lambda path: int(path.name), reverse=True)
 
 
@@ -214,25 +233,36 @@ def first_usable(folders: Sequence[Path], use: Callable[[Path], Used]) -> tuple[
 
 
 def delete(folder: Path) -> None:
-    """Deletes a step at once: what remains if this is interrupted is never taken for a checkpoint."""
+    """Deletes a step at once: what remains if this is interrupted is never taken for a checkpoint. Raises DiskError."""
     outgoing = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(outgoing, ignore_errors=True)
-    folder.rename(outgoing)
-    shutil.rmtree(outgoing, ignore_errors=True)
+    _remove(outgoing)
+    try:
+        folder.rename(outgoing)
+    except OSError as error:
+        raise DiskError(f"{folder}: cannot be deleted: {error.strerror}: make its folder writable and start again") from None
+    _remove(outgoing)
 
 
 def clear_leftovers(run: Path) -> None:
     """Deletes the remains of interrupted saves. Only for the process that writes to the run."""
     for path in (run / FOLDER).glob(".*.tmp"):
         if re.fullmatch(r"\.[0-9]{8,}(\.old)?\.tmp", path.name):
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
+
+
+def _remove(folder: Path) -> None:
+    """Deletes a folder, or the link to one, as far as possible."""
+    if folder.is_symlink():
+        with contextlib.suppress(OSError):
+            folder.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def set_aside(folder: Path) -> None:
     """Renames a step that cannot be used to NAME.damaged, so that it is neither used nor counted among those to keep."""
     aside = folder.with_name(f"{folder.name}.damaged")
     try:
-        shutil.rmtree(aside, ignore_errors=True)
+        _remove(aside)
         folder.rename(aside)
         logger.info("%s: renamed to %s", folder, aside.name)
     except OSError as error:
@@ -240,11 +270,15 @@ def set_aside(folder: Path) -> None:
 
 
 def check_same_model(folder: Path, config: Config) -> None:
-    """Raises CheckpointError, naming the keys, if the models or the mel of the checkpoint differ from those of `config`."""
+    """Raises CheckpointError, naming the keys, if the models or the mel of the checkpoint differ from those of `config`.
+
+    It is a MismatchError if the checksums show that this is no damage.
+    """
     differing = model_differences(read_config(folder), config, discriminators=True)
     if differing:
         difference = ", ".join(differing)
-        raise CheckpointError(f"{folder}: does not match the configuration: {difference}: choose another --checkpoint_path")
+        problem = f"{folder}: does not match the configuration: {difference}: choose another --checkpoint_path"
+        raise (MismatchError if CONFIG in read_manifest(folder).files else CheckpointError)(problem)
 
 
 def _placeholders(leaves: Mapping[str, Leaf]) -> dict[str, np.ndarray]:

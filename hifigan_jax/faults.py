@@ -16,6 +16,9 @@ counted, and compiled programs are those without fault points.
     kill.after_rename       when the checkpoint is complete
     out_of_memory.training  before a training step
     out_of_memory.synthesis before a batch of windows is synthesized
+    batch                   the recordings of a training step become NaN
+    loss.discriminator, loss.adversarial, loss.feature_matching, loss.mel, generator_gradient, discriminator_gradient
+                            in a training step, become NaN
 """
 
 import collections
@@ -23,25 +26,42 @@ import errno
 import os
 import re
 import signal
+from collections.abc import Iterator
 from typing import Any
 
-from hifigan_jax.errors import UsageError
+from hifigan_jax.errors import UsageError, did_you_mean
 
 VARIABLE = "HIFIGAN_JAX_FAULT"
+POINTS = (
+    *(f"disk_full.{name}" for name in ("save", "arrays", "manifest", "metrics", "tensorboard", "index")),
+    *(f"kill.{name}" for name in ("before_arrays", "before_manifest", "before_rename", "after_rename")),
+    *("out_of_memory.training", "out_of_memory.synthesis", "batch", "generator_gradient", "discriminator_gradient"),
+    *(f"loss.{name}" for name in ("discriminator", "adversarial", "feature_matching", "mel")),
+)
 
 _visits: collections.Counter[str] = collections.Counter()
 
 
+def check() -> None:
+    """Raises UsageError if the variable is malformed or names a point that does not exist, which would never fail."""
+    for name, _, _ in _entries():
+        if name not in POINTS:
+            raise UsageError(f"{VARIABLE}: there is no fault point {name!r:.80}{did_you_mean(name, POINTS)}")
+
+
 def requested(name: str) -> tuple[int, int] | None:
     """The first and last visit of the point `name` that fail, None if none does. Raises UsageError for a malformed variable."""
+    return next(((first, last) for point, first, last in _entries() if point == name), None)
+
+
+def _entries() -> Iterator[tuple[str, int, int]]:
+    """The name, first and last visit of each entry of the variable."""
     for entry in filter(None, os.environ.get(VARIABLE, "").split(",")):
-        found = re.fullmatch(r"([\w.]+):(\d+)(-(\d*))?", entry.strip())
+        found = re.fullmatch(r"([\w.]+):(\d{1,9})(-(\d{0,9}))?", entry.strip())
         if found is None:
             raise UsageError(f"{VARIABLE}={entry!r:.80}: expected NAME:FIRST, NAME:FIRST-LAST or NAME:FIRST-")
-        if found[1] == name:
-            first = int(found[2])
-            return first, first if found[3] is None else int(found[4] or 2**31 - 1)
-    return None
+        first = int(found[2])
+        yield found[1], first, first if found[3] is None else int(found[4] or 2**31 - 1)
 
 
 def fires(name: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from hifigan_jax import faults
 from hifigan_jax.errors import DataError, DiskError
-from hifigan_jax.files import atomic_write
+from hifigan_jax.files import atomic_write, refuse_special
 
 logger = logging.getLogger(__name__)
 
@@ -74,17 +74,19 @@ def _write(path: Path, entries: dict[str, list]) -> None:
 def _read(path: Path) -> dict[str, list]:
     """The entries of an index that is exactly as it was written; otherwise, none."""
     try:
+        refuse_special(path)  # a pipe would block
         index = json.loads(path.read_text(encoding="utf-8"))
         return index["files"] if index["sha256"] == _digest(index["files"]) else {}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (DiskError, OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
 
 
 def _is_foreign(path: Path) -> bool:
     """Whether there is a JSON file of this name that is no index, not even a damaged one."""
     try:
+        refuse_special(path)
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+    except (DiskError, OSError, ValueError, RecursionError):
         return False
     return not (isinstance(content, dict) and "files" in content)
 

@@ -94,7 +94,9 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest.model_validate(content)
     except FileNotFoundError:
         raise CheckpointError(f"{folder}: not a complete checkpoint: {NAME} is missing{HINT}") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except OSError as error:
+        raise CheckpointError(f"{folder}: {NAME} cannot be read: {error.strerror}{HINT}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{folder}: {NAME} is damaged ({type(error).__name__}){HINT}") from None
     if folder.parent.name == FOLDER and is_step(folder) and int(folder.name) != manifest.step:
         raise CheckpointError(f"{folder}: contains step {manifest.step}: rename the folder")

@@ -4,7 +4,8 @@ import logging
 import threading
 from pathlib import Path
 
-from hifigan_jax.errors import DataError
+from hifigan_jax.errors import DataError, DiskError
+from hifigan_jax.files import refuse_special
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +41,12 @@ class SetAside:
         if self._listing is None:
             return
         try:
+            refuse_special(self._listing)  # a pipe would block
             with self._listing.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(f"{problem}\n")
         except OSError as error:
             logger.warning("%s: cannot be written: %s", self._listing, error.strerror)
+            self._listing = None
+        except DiskError as error:
+            logger.warning("%s", error)
             self._listing = None

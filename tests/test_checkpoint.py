@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import shutil
 
 import jax
@@ -7,6 +9,7 @@ import pytest
 
 from hifigan_jax import checkpoint
 from hifigan_jax.errors import CheckpointError, DiskError
+from hifigan_jax.manifest import MismatchError
 
 
 @pytest.fixture
@@ -295,6 +298,12 @@ def test_a_checkpoint_of_another_configuration_is_refused_by_key(run, tiny_confi
         checkpoint.check_same_model(folder, tiny_config.replace({"num_mels": 100}))
 
 
+def test_an_intact_checkpoint_of_another_configuration_is_not_replaced_by_an_older_one(run, parts, tiny_config):
+    checkpoint.save(run, 20, parts, tiny_config.replace({"fmin": 50}), {})
+    with pytest.raises(MismatchError, match="00000020: does not match the configuration: fmin is 50"):
+        checkpoint.first_usable(checkpoint.steps(run), lambda folder: checkpoint.check_same_model(folder, tiny_config))
+
+
 def test_the_remains_of_a_killed_save_are_ignored_and_cleared(run):
     leftover, other = run / "checkpoints" / ".00000020.tmp", run / "checkpoints" / ".notes.tmp"
     (leftover / "generator").mkdir(parents=True)
@@ -308,6 +317,58 @@ def test_the_remains_of_a_killed_save_are_ignored_and_cleared(run):
 def test_a_failed_save_leaves_nothing_and_names_the_folder_and_the_reason(tmp_path, parts, tiny_config):
     (tmp_path / "checkpoints").write_text("a file in place of the folder")
     folder = tmp_path.resolve() / "checkpoints" / "00000001"
-    with pytest.raises(DiskError, match=rf"^{folder}: checkpoint not written: .*(File exists|Not a directory).*: free disk"):
+    reason = "(File exists|Not a directory): check the folder above it"
+    with pytest.raises(DiskError, match=rf"^{folder}: checkpoint not written: {reason}; older ones are intact$"):
         checkpoint.save(tmp_path, 1, parts, tiny_config, {}, keep=1)
     assert json.dumps(sorted(path.name for path in tmp_path.iterdir())) == '["checkpoints"]'
+
+
+def test_memory_that_does_not_suffice_is_no_damage(run, monkeypatch):
+    import orbax.checkpoint as ocp
+
+    def restore(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(ocp.StandardCheckpointer, "restore", restore)
+    with pytest.raises(MemoryError):
+        checkpoint.first_usable(checkpoint.steps(run), lambda folder: checkpoint.restore(folder, "generator"))
+
+
+def test_a_manifest_that_cannot_be_read_is_not_called_damaged(run):
+    newest = checkpoint.steps(run)[0]
+    (newest / "manifest.json").unlink()
+    (newest / "manifest.json").mkdir()
+    with pytest.raises(CheckpointError, match="manifest.json cannot be read: Is a directory: use another checkpoint"):
+        checkpoint.read_manifest(newest)
+
+
+def test_a_step_that_is_a_link_is_deleted_without_remains(run, tmp_path):
+    newest = checkpoint.steps(run)[0]
+    elsewhere = newest.rename(tmp_path / "elsewhere")
+    newest.symlink_to(elsewhere)
+    checkpoint.delete(newest)
+    assert not any(path.name.startswith(".") or path == newest for path in newest.parent.iterdir())
+    assert (elsewhere / "manifest.json").exists()
+
+
+def test_a_step_that_cannot_be_deleted_is_named(run, monkeypatch):
+    newest = checkpoint.steps(run)[0]
+
+    def rename(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(type(newest), "rename", rename)
+    with pytest.raises(DiskError, match=f"{newest.name}: cannot be deleted: Read-only file system: make its folder writable"):
+        checkpoint.delete(newest)
+
+
+def test_a_step_that_may_not_be_read_does_not_end_the_search(run, monkeypatch):
+    stat = os.stat
+
+    def refusing(path, **options):
+        if str(path).endswith("00000015/training"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", refusing)
+    assert "00000015" in [folder.name for folder in checkpoint.resumable(run)]

@@ -1,6 +1,8 @@
 """Fault points fail at the requested visits, and only then."""
 
 import errno
+import pathlib
+import re
 
 import jax
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 
 from hifigan_jax import faults
 from hifigan_jax.errors import UsageError
+from hifigan_jax.losses import TERMS
 
 
 @pytest.fixture
@@ -15,6 +18,26 @@ def fault(monkeypatch):
     faults._visits.clear()
     yield lambda value: monkeypatch.setenv(faults.VARIABLE, value)
     faults._visits.clear()
+
+
+@pytest.mark.parametrize("value", ["a", "batch:-1", "batch:" + "9" * 5000, "a b:1"])
+def test_a_malformed_variable_is_refused_at_the_start(fault, value):
+    fault(value)
+    with pytest.raises(UsageError, match="HIFIGAN_JAX_FAULT=.*: expected NAME:FIRST"):
+        faults.check()
+
+
+def test_a_point_that_does_not_exist_is_refused_at_the_start(fault):
+    fault("batch:1,loss.mle:3")
+    with pytest.raises(UsageError, match="there is no fault point 'loss.mle'; did you mean 'loss.mel'?"):
+        faults.check()
+
+
+def test_the_points_are_those_of_the_package():
+    sources = "".join(path.read_text(encoding="utf-8") for path in pathlib.Path(faults.__file__).parent.rglob("*.py"))
+    found = re.findall(r'(?:faults\.(?:kill|fires|no_\w+)|poison)\("([\w.]+)"', sources)
+    assert {*found, *(f"loss.{name}" for name in TERMS)} == {*faults.POINTS}
+    assert all(point in faults.__doc__ for point in faults.POINTS)
 
 
 @pytest.mark.parametrize(

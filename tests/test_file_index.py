@@ -92,3 +92,9 @@ def test_a_file_of_another_program_is_kept(files, tmp_path, caplog):
     assert inspect_all(files, index, size, 2)[1] == []
     assert index.read_text() == '[{"speaker": "p225"}]'
     assert "a file of another program" in caplog.text
+
+
+def test_a_pipe_does_not_block_the_start(files, tmp_path, caplog):
+    os.mkfifo(tmp_path / "index.json")
+    assert len(inspect_all(files, tmp_path / "index.json", size, 2)[0]) == len(files)
+    assert "index.json: cannot be written: is a device or a pipe" in caplog.text

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 
+from hifigan_jax import faults
 from hifigan_jax.errors import HifiganError
 from hifigan_jax.printing import flush_stdout
 from hifigan_jax.runtime import explaining_memory
@@ -57,6 +58,7 @@ def run(command: str, arguments: Sequence[str] | None = None, name: str | None =
     options = module.parser(name).parse_args(arguments)
     try:
         with repeating_interrupts(), explaining_memory("close other programs or use a machine with more"):
+            faults.check()
             return module.main(options)
     except HifiganError as error:
         with contextlib.suppress(OSError):  # a full disk: the exit code has to be enough

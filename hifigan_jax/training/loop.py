@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hifigan_jax import data, faults
 from hifigan_jax.config import Config
-from hifigan_jax.errors import HifiganError
+from hifigan_jax.errors import CheckpointError, HifiganError
 from hifigan_jax.files import clear_temporary
 from hifigan_jax.processes import worst
 from hifigan_jax.recordings import Corpus, load_corpus
@@ -141,7 +141,7 @@ class Run:
             logger.info("stopping at step %d%s", self.position.step, "" if self.failure else ", as requested")
         elif not self._due(self.config.run.validation_interval):
             self._validate(stop)
-        if self.saved_at != self.position.step:
+        if self.position.step and self.saved_at != self.position.step:
             self._save(last=True)
 
     def _report(self, position: Position, metrics: dict[str, jax.Array], always_write: bool = False) -> None:
@@ -163,6 +163,8 @@ class Run:
             if self.progress.log:
                 delete_unsettled(self.folder)
         self.state, self.position, _ = self.initial_state()
+        if self.saved_at and not self.position.step:
+            raise CheckpointError(f"{reason}; {self.folder}: the checkpoint of step {self.saved_at} is gone: put it back")
         self.saved_at, self.save_postponed = self.position.step or None, False
         history = self.health.history
         logger.warning("%s: training continues from step %d with data order %d", reason, self.position.step, history.data_order)
@@ -192,8 +194,9 @@ class Run:
 
     def _save(self, last: bool = False) -> None:
         self._check_finite()
-        described = self.data | {"history": self.health.history._asdict()}
-        if self.saver.save(self.position.step, to_parts(self.state), described, last):
+        history = self.health.history
+        described = self.data | {"history": history._asdict()}
+        if self.saver.save(self.position.step, to_parts(self.state), described, last, settled=not history.skipped_in_a_row):
             self.saved_at = self.position.step
             self.health.saved()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hifigan_jax import faults
-from hifigan_jax.files import append_whole, atomic_write
+from hifigan_jax.files import append_whole, atomic_write, refuse_special
 from hifigan_jax.training.write_guard import WriteGuard
 
 logger = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ class MetricsFile:
 
     def _write(self) -> None:
         faults.no_space("disk_full.metrics")
+        refuse_special(self._path)  # a pipe would block
         if not self._opened:
             keep_up_to(self._path, self._step)
             self._opened = True
@@ -58,7 +59,7 @@ def keep_up_to(path: Path, step: int) -> None:
         steps = [(_step_of(line), line.endswith(b"\n")) for line in _lines(file)]
     if all(found is not None and found <= step and complete for found, complete in steps):
         return
-    with open(path, "rb") as file, atomic_write(path) as temporary, open(temporary, "wb") as kept:
+    with open(path, "rb") as file, atomic_write(path.resolve()) as temporary, open(temporary, "wb") as kept:
         for (found, complete), line in zip(steps, _lines(file), strict=True):
             if found is not None and found <= step:
                 kept.write(line if complete else line + b"\n")

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import os
 from pathlib import Path
 
 import jax
@@ -9,6 +10,7 @@ import jax
 from hifigan_jax import checkpoint
 from hifigan_jax.config import Config, load_config, model_differences, save_config
 from hifigan_jax.errors import CheckpointError, DiskError, UsageError
+from hifigan_jax.manifest import MismatchError
 from hifigan_jax.weights.reference_run import find_pairs
 
 logger = logging.getLogger(__name__)
@@ -21,6 +23,7 @@ def open_run_folder(config: Config) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DiskError(f"{folder}: cannot be created: {error.strerror} (--checkpoint_path)") from None
+    _check_writable(folder / checkpoint.FOLDER)
     resumes = _check_own_checkpoints(folder, config)
     if jax.process_index() == 0:
         checkpoint.clear_leftovers(folder)
@@ -30,13 +33,21 @@ def open_run_folder(config: Config) -> Path:
     return folder
 
 
+def _check_writable(folder: Path) -> None:
+    """Raises DiskError if checkpoints could not be saved in this folder: the run would end without one, after hours."""
+    if os.path.lexists(folder) and not (os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)):
+        raise DiskError(f"{folder}: is not a folder that can be written: rename it, or choose another --checkpoint_path")
+
+
 def _check_own_checkpoints(folder: Path, config: Config) -> bool:
-    """Whether there are checkpoints. Raises CheckpointError if none of them is of this model."""
+    """Whether there are checkpoints. Raises CheckpointError if none, or a newer one, is of another model or version."""
     problems = []
     for step in checkpoint.resumable(folder):
         try:
             checkpoint.check_same_model(step, config)
             return True
+        except MismatchError:
+            raise
         except CheckpointError as error:  # perhaps damaged: an older step can be intact
             problems.append(error)
     if problems:

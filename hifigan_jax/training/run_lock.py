@@ -82,14 +82,15 @@ def locked(folder: Path) -> Iterator[None]:
                 _name_owner(descriptor, release)
             else:
                 _hold_without_flock(folder, release)
-        except OSError as error:
-            raise DiskError(f"{folder}: cannot be written: {error.strerror}: choose another --checkpoint_path") from None
+        except (OSError, ValueError) as error:  # ValueError: NUL in the name
+            reason = getattr(error, "strerror", None) or error
+            raise DiskError(f"{folder}: cannot be written: {reason}: choose another --checkpoint_path") from None
         yield
 
 
 def check_unlocked(folder: Path) -> None:
     """Raises FolderInUse if another process trains in the folder. Takes no time, so that a second run ends before it compiles."""
-    if (folder / NAME).exists():
+    if os.path.exists(folder / NAME):
         with locked(folder):
             pass
 
@@ -141,8 +142,8 @@ def _overwrite(descriptor: int, content: bytes) -> None:
 def _hold_without_flock(folder: Path, release: contextlib.ExitStack) -> None:
     path, owner = folder / NAME_WITHOUT_FLOCK, Owner.here()
     for _ in range(3):
-        with contextlib.suppress(FileExistsError), open(path, "x", encoding="utf-8") as file:
-            file.write(json.dumps(owner._asdict()))
+        with contextlib.suppress(FileExistsError):
+            _create(path, owner)
             break
         with contextlib.suppress(FileNotFoundError):  # another process has just removed it
             _remove_stale(path, folder)
@@ -152,6 +153,16 @@ def _hold_without_flock(folder: Path, release: contextlib.ExitStack) -> None:
     ended = threading.Event()
     threading.Thread(target=_renew, args=(path, ended), name="lock", daemon=True).start()
     release.callback(ended.set)
+
+
+def _create(path: Path, owner: Owner) -> None:
+    """Creates a lock file; nothing remains if the disk is full. Raises OSError."""
+    with open(path, "xb", buffering=0) as file:
+        try:
+            file.write(json.dumps(owner._asdict()).encode())
+        except OSError:
+            path.unlink()
+            raise
 
 
 def _renew(path: Path, ended: threading.Event) -> None:
@@ -167,7 +178,7 @@ def _remove_stale(path: Path, folder: Path) -> None:
         in_use = owner.exists()
     else:
         os.utime(folder / NAME)  # both times are by the clock of the file system
-        in_use = (folder / NAME).stat().st_mtime - path.stat().st_mtime < EXPIRY
+        in_use = abs((folder / NAME).stat().st_mtime - path.stat().st_mtime) < EXPIRY  # the clock may have been set back
     if in_use:
         raise FolderInUse(folder, owner)
     aside = path.with_name(f"{path.name}.{os.getpid()}")

@@ -1,6 +1,7 @@
 """NaN and infinite values: the step is skipped, the run goes back to its last good checkpoint; if that does not help, it ends."""
 
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import pytest
 from hifigan_jax import checkpoint, faults
 from hifigan_jax.config.sections import Run
 from hifigan_jax.data import Batch
+from hifigan_jax.errors import CheckpointError
 from hifigan_jax.training import loop
 from hifigan_jax.training.health import Diverged, Health, History, TrainingDiverged
 from hifigan_jax.training.setup import first_state, mesh_over, train_step
@@ -225,6 +227,29 @@ def test_a_checkpoint_saved_between_skipped_steps_is_not_one_to_go_back_to(confi
     assert history(run, 7) == {"data_order": 1, "skipped_steps": 3, "skipped_in_a_row": 0}
     assert trained(run) == [1, 2, 3, 4, 5, 6, 7]
     assert not (run / "checkpoints" / "00000005").exists()
+
+
+def test_a_run_whose_checkpoints_are_gone_does_not_go_back_to_its_initial_state(config, run_of, fault, monkeypatch, tmp_path):
+    saved = Health.saved
+
+    def removed(health):
+        shutil.rmtree(tmp_path / "run" / "checkpoints")
+        saved(health)
+
+    monkeypatch.setattr(Health, "saved", removed)
+    fault("batch:3-5")
+    with pytest.raises(CheckpointError, match="3 steps in a row .*run: the checkpoint of step 2 is gone: put it back"):
+        run_of(config, "run", 6)
+
+
+def test_a_stop_between_skipped_steps_does_not_cost_the_checkpoint_to_go_back_to(config, run_of, fault):
+    config = config.replace({"keep_checkpoints": 1})
+    fault("batch:4-6")
+    run = run_of(config, "run", 5)  # ends between them
+    fault("batch:1")
+    run_of(config, "run", 7)
+    assert trained(run) == [1, 2, 3, 4, 5, 6, 7]
+    assert [folder.name for folder in checkpoint.steps(run, checkpoint.TRAINING)] == ["00000007"]
 
 
 @pytest.mark.parametrize("interval", ["checkpoint_interval", "validation_interval"])

@@ -12,6 +12,8 @@ import pytest
 
 from hifigan_jax.errors import CheckpointError, DataError, UsageError
 from hifigan_jax.training.loop import train
+from hifigan_jax.training.stop import StopRequest
+from hifigan_jax.training.validation import Validator
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -136,3 +138,10 @@ def test_a_signal_ends_the_run_with_a_checkpoint(config, tmp_path):
     (saved,) = (run / "checkpoints").iterdir()
     assert int(saved.name) == lines(run)[-1]["step"]
     assert f"stopping at step {int(saved.name)}, as requested" in messages
+
+
+def test_a_stop_before_the_first_step_saves_nothing(config, monkeypatch):
+    stop = StopRequest()
+    monkeypatch.setattr(Validator, "run", lambda *_: setattr(stop, "requested", True))
+    train(config, stop=stop)
+    assert not [*pathlib.Path(config.run.checkpoint_path).glob("checkpoints/*")]  # --finetune_from is then not too late

@@ -125,3 +125,17 @@ def test_a_folder_in_its_place_is_a_warning(tmp_path, caplog):
     (tmp_path / "metrics.jsonl").rmdir()
     log.flush()
     assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {"step": 1, "a": 1.0}
+
+
+def test_a_link_stays_a_link(path, tmp_path):
+    (tmp_path / "link").symlink_to(path)
+    keep_up_to(tmp_path / "link", 5)
+    assert (tmp_path / "link").is_symlink()
+    assert path.read_bytes() == b"".join(LINES[:5])
+
+
+def test_a_pipe_does_not_block_the_run(tmp_path, caplog):
+    os.mkfifo(tmp_path / "metrics.jsonl")
+    MetricsFile(tmp_path / "metrics.jsonl", 0).add(1, {"a": 1.0})
+    (message,) = caplog.messages
+    assert "metrics.jsonl: cannot be written: is a device or a pipe" in message

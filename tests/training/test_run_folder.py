@@ -131,3 +131,9 @@ def test_without_an_intact_configuration_the_run_is_refused(steps, tiny_config):
         (step / "config.json").unlink()
     with pytest.raises(CheckpointError, match="config.json is missing"):
         open_run_folder(tiny_config)
+
+
+def test_a_file_in_place_of_the_folder_of_checkpoints_is_found_before_training(tiny_config, folder):
+    (folder / "checkpoints").write_text("")
+    with pytest.raises(DiskError, match="checkpoints: is not a folder that can be written: rename it"):
+        open_run_folder(tiny_config)

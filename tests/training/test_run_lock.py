@@ -129,19 +129,29 @@ def test_any_content_of_the_lock_file_is_survived(tmp_path, content):
             check_unlocked(tmp_path)
 
 
+@pytest.mark.parametrize("side", [-1, 1], ids=["old", "of a clock that was set back"])
 @pytest.mark.parametrize("system", ["without"], indirect=True)
-def test_without_flock_a_lock_of_another_host_is_stale_once_it_is_not_renewed(tmp_path, system):
+def test_without_flock_a_lock_of_another_host_is_stale_once_it_is_not_renewed(tmp_path, system, side):
     with locked(tmp_path):
         pass
     owner = tmp_path / run_lock.NAME_WITHOUT_FLOCK
     owner.write_text(json.dumps({"pid": 1, "host": "elsewhere", "started": "5"}))
     with pytest.raises(FolderInUse, match="process 1 on elsewhere"):
         check_unlocked(tmp_path)
-    long_ago = time.time() - run_lock.EXPIRY - 10
-    os.utime(owner, (long_ago, long_ago))
+    then = time.time() + side * (run_lock.EXPIRY + 10)
+    os.utime(owner, (then, then))
     with locked(tmp_path):
         assert json.loads(owner.read_text())["pid"] == os.getpid()
     assert not owner.exists()
+
+
+@pytest.mark.parametrize("system", ["without"], indirect=True)
+def test_without_flock_a_full_disk_leaves_no_lock(tmp_path, system, full_after):
+    (tmp_path / run_lock.NAME).touch()
+    with full_after(0), pytest.raises(DiskError, match="No space left|File too large"):
+        check_unlocked(tmp_path)
+    with locked(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize("system", ["without"], indirect=True)
@@ -176,4 +186,11 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
 
     monkeypatch.setattr(run_lock.os, "open", read_only)
     with pytest.raises(DiskError, match="Read-only file system: choose another"), locked(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("name", ["nul\0", "long" * 100])
+def test_an_impossible_name_is_an_error(tmp_path, name):
+    check_unlocked(tmp_path / name)
+    with pytest.raises(DiskError, match="cannot be written: .*: choose another --checkpoint_path"), locked(tmp_path / name):
         pass

@@ -104,3 +104,16 @@ def test_a_checkpoint_that_cannot_be_renamed_leaves_the_one_that_it_replaces(tin
         checkpoint.write(tmp_path / "a", parts, tiny_config)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     checkpoint.restore(folder, "training")
+
+
+def test_a_run_folder_that_is_renamed_while_training_is_a_warning(tiny_config, tmp_path, parts, caplog):
+    run = tmp_path / "run"
+    run.mkdir()
+    saver = Saver(run, tiny_config)
+    assert saver.save(1, parts, DATA)
+    run.rename(tmp_path / "renamed")
+    assert saver.save(2, parts, DATA)
+    assert saver.save(3, parts, DATA)
+    (warning,) = (record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
+    assert warning == f"{run}: was renamed or deleted while training: a new one has the checkpoints from now on"
+    assert (saved(tmp_path / "renamed"), saved(run)) == (["00000001"], ["00000002", "00000003"])
