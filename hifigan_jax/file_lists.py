@@ -74,7 +74,7 @@ def read_list(path: str, data: Data) -> list[str]:
     """The paths of the recordings that a file list names, relative to input_wavs_dir. Raises UsageError and DataError."""
     names = read_names(path)
     folder = Path(data.input_wavs_dir)
-    paths = [_locate(name, folder) for name in names]
+    paths = [locate(name, folder) for name in names]
     for name, located in zip(names, paths, strict=True):
         if _is_escaped(name) and not os.path.isfile(located):
             raise UsageError(f"{path}: file list cannot be read: its names are not in UTF-8: save it as UTF-8")
@@ -89,6 +89,14 @@ def read_names(path: str) -> list[str]:
     if not names:
         raise DataError(f"{path}: the file list names no recording")
     return names
+
+
+def locate(name: str, folder: Path) -> str:
+    """The path of the recording of a name in a file list, relative to `folder`."""
+    path = folder / name  # an absolute name ignores the folder
+    if path.suffix.lower() in audio.SUFFIXES:
+        return str(path)
+    return f"{path}.flac" if os.path.isfile(f"{path}.flac") else f"{path}.wav"
 
 
 def _check_inside(path: str, paths: Sequence[str], folder: Path) -> None:
@@ -118,10 +126,3 @@ def _lines(path: str) -> list[str]:
 def _is_escaped(name: str) -> bool:
     """Whether a name contains bytes that are not UTF-8. A file on disk may have such a name."""
     return any("\udc80" <= character <= "\udcff" for character in name)
-
-
-def _locate(name: str, folder: Path) -> str:
-    path = folder / name  # an absolute name ignores the folder
-    if path.suffix.lower() in audio.SUFFIXES:
-        return str(path)
-    return f"{path}.flac" if os.path.isfile(f"{path}.flac") else f"{path}.wav"

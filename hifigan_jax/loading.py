@@ -4,6 +4,7 @@ The source is the name of a pretrained model, a PyTorch checkpoint, a safetensor
 reference, a run folder of `train.py`, one checkpoint of a run, or a repository of the Hugging Face Hub.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def load_generator(source: str | Path, config: str | Path | None = None, intact:
     path = Path(source)
     if hub.is_hub(source):
         return _from_hub(source, config)
-    if not path.exists():
+    if not os.path.exists(path):  # Path.exists raises an OSError for a name that is too long
         known = pretrained_file(str(source))
         own = packaged_config(PRETRAINED[str(source)].config)
         resolved(config, lambda: load_config(own), str(source))

@@ -1,7 +1,6 @@
 """Conversion of mels from one convention to another, where it is exact: logarithm, floor, normalization and framing."""
 
 import difflib
-import json
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +9,8 @@ import numpy as np
 import pydantic
 from jaxtyping import Float
 
+from hifigan_jax.config.files import read_json
+from hifigan_jax.config.flat import message_of
 from hifigan_jax.config.sections import OVERRIDES, Mel
 from hifigan_jax.conventions import CONVENTIONS, Convention
 from hifigan_jax.errors import DataError, UsageError, did_you_mean
@@ -152,17 +153,16 @@ def _convention(target: Mel, convention: str | Path | Mel | None) -> Convention:
 
 def read_section(path: Path) -> Mel:
     """The mel section in a JSON file with the keys of one, whose other keys are ignored. Raises UsageError."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: not a JSON object with the keys of a mel")
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
         for key in content:  # of others, a configuration may have any number
             if meant := _misspelled(key):
                 raise UsageError(f"{path}: unknown key {key!r}; did you mean {meant!r}?")
         return Mel.model_validate({key: value for key, value in content.items() if key in Mel.model_fields})
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise UsageError(f"{path}: not a JSON object with the keys of a mel: {error}") from None
+        raise UsageError(f"{path}: {message_of(error.errors()[0])}") from None
 
 
 def _misspelled(key: str) -> str | None:
@@ -196,7 +196,7 @@ def read_statistics(path: str | Path, num_mels: int | None) -> tuple[tuple[float
     except Exception as error:  # a damaged file can raise anything
         raise _no_statistics(path, num_mels, error) from None
     if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
-        raise UsageError(f"{path}: means must be finite and standard deviations positive")
+        raise UsageError(f"{path}: means must be finite and standard deviations positive: compute them again")
     return tuple(mean.tolist()), tuple(std.tolist())
 
 

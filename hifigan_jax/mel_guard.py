@@ -81,6 +81,10 @@ def check(mel: Float[np.ndarray, "F M"], c: Convention, known: Mapping[str, Conv
     names = likely(mel, known, found.distance - _CLOSER) if found.distance > _UNLIKELY else []
     if names:
         raise DataError(f"its values are not those of speech in the expected convention{_advice(names)}")
+    if found.distance > _UNLIKELY and _is_without_logarithm(mel, c, found.distance - _CLOSER):
+        raise DataError(
+            "its values look like magnitudes without the logarithm: take the logarithm, or pass --force (force=True) to use it"
+        )
 
 
 def likely(mel: Float[np.ndarray, "F M"], known: Mapping[str, Convention], closer_than: float = _UNLIKELY) -> list[str]:
@@ -95,6 +99,13 @@ def likely(mel: Float[np.ndarray, "F M"], known: Mapping[str, Convention], close
     }
     limit = min(closer_than, _UNLIKELY)
     return sorted((name for name, distance in distances.items() if distance < limit), key=lambda name: round(distances[name]))
+
+
+def _is_without_logarithm(mel: Float[np.ndarray, "F M"], c: Convention, closer_than: float) -> bool:
+    """Whether a mel looks like speech in the convention, in which silence is negative, once its values have been compressed."""
+    if mel.min() < 0 or bounds(c)[0] >= 0:
+        return False
+    return bool(statistics(compress(mel, c), c).distance < min(closer_than, _UNLIKELY))
 
 
 def _out_of_range(mel: Float[np.ndarray, "F M"], c: Convention) -> str | None:

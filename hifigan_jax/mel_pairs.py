@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from hifigan_jax.config import Data
@@ -39,6 +39,18 @@ def mel_paths(recordings: Collection[str], data: Data) -> dict[str, str]:
                     f" {data.input_mels_dir} that their recordings have in {data.input_wavs_dir}, or rename one"
                 )
     return paths
+
+
+def missing(paths: Mapping[str, str]) -> dict[str, DataError]:
+    """The mels that do not exist of `paths`, which has that of each recording, and how to fix it."""
+    return {
+        path: DataError(
+            f"{path}: missing: save the mel of {recording} under the recording's name, with .npy in place of its suffix, in"
+            " input_mels_dir or in the same sub-folder of it"
+        )
+        for recording, path in paths.items()
+        if not os.path.lexists(path)
+    }
 
 
 def _mel_path(recording: str, data: Data) -> str:

@@ -107,10 +107,12 @@ def _with_mels(corpus: Corpus, data: Data, used: Conversion, index_path: Path, c
     folder = data.input_mels_dir
     recordings = {recording.path: recording for recording in (*corpus.training, *corpus.validation)}
     mels = mel_pairs.mel_paths(recordings, data)
+    missing = mel_pairs.missing(mels)
     if data.input_mels_convention or data.input_mels_statistics:
         index_path = index_path.with_stem(f"mels-{hashlib.sha256(repr(used).encode()).hexdigest()[:8]}")
     inspect = functools.partial(_inspect_mel, used.source)
-    known, problems = inspect_all(sorted(set(mels.values())), index_path, inspect, 2, check)
+    known, problems = inspect_all(sorted({*mels.values()} - missing.keys()), index_path, inspect, 2, check)
+    problems = [*missing.values(), *problems]
     if not data.input_mels_unchecked:
         problems += [DataError(f"{path}: {reason}") for path, (_, reason) in known.items() if reason]
     found = {path: known[mels[path]][0] for path in recordings if mels[path] in known}

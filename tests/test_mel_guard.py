@@ -12,6 +12,7 @@ from hifigan_jax.config import Mel
 from hifigan_jax.conventions import CONVENTIONS
 from hifigan_jax.errors import DataError
 from hifigan_jax.filterbank import analysis_window, compress, filterbank, silence
+from hifigan_jax.mel_conversion import expand
 from hifigan_jax.mel_guard import bounds, check, likely
 
 SAMPLES = pathlib.Path(__file__).parent.parent / "samples"
@@ -53,6 +54,13 @@ def test_a_mel_of_another_kind_is_refused_with_its_name(name, expected):
         check(mel_of(name), CONVENTIONS[expected])
     assert f"it looks like {name}" in str(caught.value) or f", {name}" in str(caught.value)
     assert "--force" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["hifigan", "parallelwavegan", "matcha-tts"])
+def test_a_mel_without_its_logarithm_is_refused(name):
+    c = CONVENTIONS[name]
+    with pytest.raises(DataError, match="without the logarithm"):
+        check(expand(mel_of(name), c).astype(np.float32), c)
 
 
 def test_level_does_not_matter():

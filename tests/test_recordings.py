@@ -351,7 +351,7 @@ def test_a_mel_that_is_missing_or_has_a_wrong_shape_is_refused(fine_tuning, fold
     with pytest.raises(DataError, match=rf"^{folder}/mels/a.npy: shape \(11, 80\)"):
         load_corpus(fine_tuning, folder / "index.json")
     (folder / "mels" / "a.npy").unlink()
-    with pytest.raises(DataError, match=rf"^{folder}/mels/a.npy: cannot be read"):
+    with pytest.raises(DataError, match=rf"^{folder}/mels/a.npy: missing: save the mel of {folder}/wavs/a.wav "):
         load_corpus(fine_tuning, folder / "index.json")
 
 
@@ -372,7 +372,7 @@ WRONG_MELS = {
     "nan": (np.full((80, 11), np.nan, np.float32), "contains NaN or infinite values"),
     "bins": (np.zeros((64, 11), np.float32), r"shape \(64, 11\), expected \(80, frames\)"),
     "bad_twice": (np.full((80, 13), -50, np.float32), "13 frames, where 7 to 12|outside the convention's range"),
-    "missing": (None, "cannot be read: No such file"),
+    "missing": (None, "missing: save the mel of .*/missing.wav under the recording's name"),
 }
 
 

@@ -33,13 +33,12 @@ def load_config(
     another program's. A misspelled required key is reported as missing anyway. Raises UsageError with one line: the file or flag,
     the key, what is wrong and how to fix it.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"{path}: not a JSON file: {error}") from None
-    return parse_config(text, path, overrides, purpose, settings)
+    return parse_config(_text(path), path, overrides, purpose, settings)
+
+
+def read_json(path: str | Path) -> Any:
+    """The content of a JSON file. Raises UsageError."""
+    return _parsed(_text(path), path)
 
 
 def parse_config(
@@ -118,14 +117,31 @@ def packaged_configs() -> Path:
 
 def _json_object(text: str, path: str | Path) -> dict[str, Any]:
     try:
-        content = json.loads(text, object_pairs_hook=_without_duplicates)
+        content = _parsed(text, path, object_pairs_hook=_without_duplicates)
     except _Duplicate as error:
         raise UsageError(f"{path}: key {shortened(error.args[0])} is given twice: remove one") from None
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: not a JSON file: {error}") from None
     if not isinstance(content, dict):
         raise UsageError(f"{path}: not a configuration: the JSON must be an object {{...}}")
     return content
+
+
+def _text(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise UsageError(f"{path}: not a JSON file in UTF-8: save it as UTF-8") from None
+
+
+def _parsed(text: str, path: str | Path, **options: Any) -> Any:
+    try:
+        return json.loads(text, **options)
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{path}: not a JSON file: {error}") from None
+    except (ValueError, RecursionError) as error:  # Python's limits, which no configuration reaches
+        reason = "nested too deeply" if isinstance(error, RecursionError) else "a number has too many digits"
+        raise UsageError(f"{path}: not a JSON file: {reason}") from None
 
 
 class _Duplicate(Exception):

@@ -5,6 +5,7 @@ discriminators selected by "discriminators".
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -26,6 +27,9 @@ class Problem(NamedTuple):
 
     key: str
     text: str
+
+
+_UNION = re.compile(r"(float|constrained-\w+|(tuple|function-\w+)\[.*)$")  # pydantic's names of the types in a union
 
 
 class ConfigError(ValueError):
@@ -209,12 +213,13 @@ def _section(kind: type[Section], content: Mapping[str, Any], problems: list[Pro
     try:
         return kind.model_validate({key: value for key, value in content.items() if key in kind.model_fields})
     except pydantic.ValidationError as error:
-        problems.extend(Problem(str(one["loc"][0]) if one["loc"] else "", _message(one)) for one in error.errors())
+        problems.extend(Problem(str(one["loc"][0]) if one["loc"] else "", message_of(one)) for one in error.errors())
         return None
 
 
-def _message(error: Mapping[str, Any]) -> str:
-    key = ".".join(str(part) for part in error["loc"])
+def message_of(error: Mapping[str, Any]) -> str:
+    """One line about one of the errors of a pydantic.ValidationError: the key, what is wrong, and the value."""
+    key = ".".join(str(part) for part in error["loc"] if not _UNION.match(str(part)))
     if error["type"] == "missing":
         return f"key {key!r} is missing"
     if error["type"] == "value_error":

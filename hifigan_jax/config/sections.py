@@ -24,6 +24,23 @@ ComputeDtype = Literal["float32", "bfloat16"]
 SameSection = TypeVar("SameSection", bound="Section")  # jaxtyping's import hook cannot check Self
 
 
+def between(lowest: float, highest: float) -> pydantic.AfterValidator:
+    """A validator of numbers, whose message has no more digits than the limits."""
+
+    def check(value: float) -> float:
+        if not lowest <= value <= highest:
+            raise ValueError(f"input should be between {lowest:g} and {highest:g}, not {value:g}")
+        return value
+
+    return pydantic.AfterValidator(check)
+
+
+# Of mels, whose values and the floor's logarithm float32 must hold.
+Floor = Annotated[Real, between(1e-30, 1e6)]
+Mean = Annotated[Real, between(-1e6, 1e6)]
+Deviation = Annotated[Real, between(1e-6, 1e6)]
+
+
 class Section(pydantic.BaseModel):
     """A group of keys: immutable, validated, equal if all values are equal."""
 
@@ -66,12 +83,12 @@ class Mel(Section):
     mel_norm: Literal["slaney", "none"] | None = None
     mel_power: Literal[1, 2] | None = None
     mel_log_base: Literal["e", "10"] | None = None
-    mel_floor: Annotated[Real, Field(gt=0)] | None = None
+    mel_floor: Floor | None = None
     mel_floor_mode: Literal["clamp", "add"] | None = None
     mel_centered: Switch | None = None
     mel_padding: Literal["reflect", "zero"] | None = None
-    mel_mean: Real | tuple[Real, ...] | None = None
-    mel_std: Annotated[Real, Field(gt=0)] | tuple[Annotated[Real, Field(gt=0)], ...] | None = None
+    mel_mean: Mean | tuple[Mean, ...] | None = None
+    mel_std: Deviation | tuple[Deviation, ...] | None = None
 
     ALSO_CALLED = {
         "sample_rate": "sampling_rate",

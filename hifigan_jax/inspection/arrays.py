@@ -49,9 +49,13 @@ def describe_npz(path: Path) -> Description:
     """A .npz file: statistics, or arrays that infer does not read. Raises DataError, UsageError."""
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
+            arrays = {name: array for name in content.files if isinstance(array := content[name], np.ndarray)}
     except Exception as error:  # a damaged archive can raise anything
+        if "Object arrays" in str(error):
+            raise DataError(f"{path}: contains Python objects, which are not read: save arrays of numbers") from None
         raise DataError(f"{path}: a damaged .npz file ({type(error).__name__}): save it again") from None
+    if not arrays:
+        raise DataError(f"{path}: contains no arrays: save them with numpy.savez")
     if any(names <= arrays.keys() for names in _STATISTICS):
         return describe_statistics(path)
     if len(arrays) == 1:

@@ -3,6 +3,7 @@
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from hifigan_jax.errors import printable
@@ -72,8 +73,9 @@ def _json_value(value: Any) -> Any:
 
 
 def command(program: str, *arguments: object) -> str:
-    """A command of this package, as a shell takes it."""
-    return shlex.join(["hifigan-jax", program, *map(str, arguments)])
+    """A command of this package, as a shell takes it. Arguments that are Paths are not mistaken for flags."""
+    written = [f"./{one}" if isinstance(one, Path) and str(one).startswith("-") else str(one) for one in arguments]
+    return shlex.join(["hifigan-jax", program, *written])
 
 
 def duration(seconds: float) -> str:

@@ -26,7 +26,7 @@ def describe_onnx(path: Path) -> Description:
                 if number == _PRODUCER:
                     producer = value.decode()
                 elif number == _OPSETS:
-                    opsets.append(dict(_message(value)).get(2, 0))
+                    opsets.append(int(dict(_message(value)).get(2, 0)))
                 elif number == _METADATA:
                     entry = dict(_message(value))
                     metadata[entry[1].decode()] = entry.get(2, b"").decode()
@@ -56,8 +56,9 @@ def describe_stablehlo(folder: Path, manifest: Mapping[str, Any]) -> Description
         try:
             with open(folder / Path(name).name, "rb") as file:
                 intact = hashlib.file_digest(file, "sha256").hexdigest() == expected
-        except OSError as error:
-            raise CheckpointError(f"{folder}: {name} cannot be read: {error.strerror}: export it again") from None
+        except (OSError, ValueError) as error:  # ValueError: the name cannot be that of a file
+            reason = getattr(error, "strerror", None) or error
+            raise CheckpointError(f"{folder}: {name} cannot be read: {reason}: export it again") from None
         if not intact:
             raise CheckpointError(f"{folder}: {name} is damaged (its checksum differs): export it again")
     facts = _model_facts(json.dumps(manifest.get("model")), folder)

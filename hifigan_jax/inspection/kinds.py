@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import stat
 import zipfile
 from pathlib import Path
@@ -26,6 +27,8 @@ from hifigan_jax.weights.safetensors_file import is_safetensors
 
 _MANIFEST = "manifest.json"
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".tar", ".ckpt", ".bin")
+_ZIP = (b"PK\3\4", b"PK\5\6")
+_BINARY = bytes({*range(32)} - {*b"\t\n\v\f\r"})  # bytes that no text contains, whatever its first letters are
 # The first bytes of audio files; MP3 files without a tag begin with a frame header.
 _AUDIO = (b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"caff", b"ID3", b"\xff\xfb", b"\xff\xf3")
 
@@ -60,24 +63,27 @@ def _describe_file(path: Path, input_wavs_dir: str | None, config: str | Path | 
         raise DataError(f"{path}: empty: copy or write it again")
     if start.startswith(b"\x93NUMPY") or suffix == ".npy":
         return describe_npy(path)
-    if suffix == ".npz" or (start.startswith(b"PK") and _is_npz(path)):
+    if start.startswith(_ZIP) and (suffix == ".npz" or _is_npz(path)):
         return describe_npz(path)
     if path.name.startswith("events.out.tfevents."):
         size = path.stat().st_size
         return Description(
-            "TensorBoard log", [Fact("size", size, f"{size:,} bytes")], command=f"tensorboard --logdir {path.parent}"
+            "TensorBoard log",
+            [Fact("size", size, f"{size:,} bytes")],
+            command=shlex.join(["tensorboard", "--logdir", str(path.parent)]),
         )
     if suffix in (".h5", ".hdf5"):
         return describe_statistics(path)
     if suffix == ".onnx":
         return describe_onnx(path)
-    if start.startswith(_AUDIO) or suffix in audio.SUFFIXES:
+    is_text = start.translate(None, delete=_BINARY) == start
+    if suffix in audio.SUFFIXES or (start.startswith(_AUDIO) and not is_text):
         return describe_recording(path)
     if path.name == "generator.jax" or (path.name == _MANIFEST and (path.parent / "generator.jax").exists()):
         return _describe_folder(path.parent, config)
     if path.name == _MANIFEST and is_step(path.parent):
         return describe_step(path.parent)
-    if is_safetensors(path) or suffix in _WEIGHTS or start[:1] in (b"P", b"\x80"):
+    if suffix in _WEIGHTS or (not is_text and (is_safetensors(path) or start.startswith((*_ZIP, b"\x80")))):
         return describe_weights(path, config)
     is_object = start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and not start.startswith(b'{"step":')
     if suffix == ".json" or is_object:
@@ -87,7 +93,7 @@ def _describe_file(path: Path, input_wavs_dir: str | None, config: str | Path | 
 
 def _describe_folder(folder: Path, config: str | Path | None) -> Description:
     manifest = _json(folder / _MANIFEST)
-    if isinstance(manifest, dict) and "platforms" in manifest:
+    if isinstance(manifest, dict) and isinstance(manifest.get("platforms"), list):
         return describe_stablehlo(folder, manifest)
     if manifest is not None or is_step(folder):
         return describe_step(folder)
@@ -112,10 +118,10 @@ def _describe_folder(folder: Path, config: str | Path | None) -> Description:
 
 def _json(path: Path) -> Any:
     """The content of a JSON file; empty if it is damaged, None if it does not exist."""
+    if not path.is_file():  # also a named pipe, whose opening would wait
+        return None
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
     except (OSError, ValueError, RecursionError):
         return {}
 

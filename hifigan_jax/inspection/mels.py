@@ -15,6 +15,7 @@ from hifigan_jax.inspection.description import Description, Fact, command, durat
 from hifigan_jax.mel_conversion import obstacles
 
 BINS = sorted({row.num_mels for row in CONVENTIONS.values()})
+_LARGEST = 2**28  # values of an array that is read: nine hours of mel
 _SEARCHED = 4096  # frames in the middle that are compared with every convention
 _DEFAULT = Mel(mel_convention="hifigan")  # of universal_v1, the default of infer
 
@@ -35,6 +36,8 @@ def describe_array(array: np.ndarray, path: Path, is_npy: bool = True) -> Descri
         return Description("array", facts, ["empty: compute it again"])
     if array.dtype.kind != "f":
         return Description("array", facts, [f"mels are arrays of floats, not of {array.dtype}: save them as float32"])
+    if array.size > _LARGEST:
+        return Description("array", facts, [f"{array.size:,} values, which are no single mel: save each utterance alone"])
     with np.errstate(over="ignore"):  # such values become infinite
         values = np.asarray(array, np.float32)
     finite = np.isfinite(values)
@@ -51,10 +54,10 @@ def describe_array(array: np.ndarray, path: Path, is_npy: bool = True) -> Descri
     if values.ndim != 2:
         problems.append("mels have two axes" + (": save samples as an audio file" if values.ndim == 1 else ""))
         return Description("array", facts, problems)
-    return _mel(values, path, facts, problems)
+    return _mel(values, path, facts, problems, bool(finite.all()))
 
 
-def _mel(values: Float[np.ndarray, "A B"], path: Path, facts: list[Fact], problems: list[str]) -> Description:
+def _mel(values: Float[np.ndarray, "A B"], path: Path, facts: list[Fact], problems: list[str], is_finite: bool) -> Description:
     mel, frames_first = _oriented(values)
     frames, bins = mel.shape
     facts.append(Fact("bins", bins))
@@ -71,7 +74,7 @@ def _mel(values: Float[np.ndarray, "A B"], path: Path, facts: list[Fact], proble
     facts.append(Fact("convention", names, (listed(names, 12) if names else "not like speech in any") + uncertain))
     use = _use(mel, names, frames_first)
     problems += [use.problem] if use.problem else []
-    facts.append(Fact("universal_v1", use.outcome))
+    facts.append(Fact("universal_v1", use.outcome if is_finite else "refuses it"))
     usable = use.flags is not None and not problems
     return Description("mel", facts, problems, command("infer", "--input_mels_dir", path, *use.flags) if usable else None)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from hifigan_jax import audio
 from hifigan_jax.config import Mel
 from hifigan_jax.errors import DataError
-from hifigan_jax.inspection.description import Description, Fact, command, duration, listed
+from hifigan_jax.inspection.description import Description, Fact, command, duration, listed, plural
 
 _DEFAULT = Mel(mel_convention="hifigan")  # of universal_v1, the default of infer
 
@@ -21,7 +21,7 @@ def describe_recording(path: Path) -> Description:
         Fact("format", {"container": container, "coding": coding, "channels": channels}, f"{container}, {coding}"),
         Fact("channels", channels, f"{channels}, averaged" if channels > 1 else "1"),
         Fact("rate", rate, f"{rate:,} Hz"),
-        Fact("duration", seconds, f"{duration(seconds)}, {samples:,} samples"),
+        Fact("duration", seconds, f"{duration(seconds)}, {plural(samples, 'sample')}"),
         Fact("peak", peak, f"{peak:.4f}, {level}"),
         Fact("training", seekable := audio.is_seekable(path), "read exactly" if seekable else "left out"),
     ]
@@ -33,12 +33,13 @@ def describe_recording(path: Path) -> Description:
     elif peak > 1:
         problems.append("samples beyond [-1, 1], which 16-bit output clips: scale it")
     shortest = max(_DEFAULT.shortest, _DEFAULT.hop_size)
-    if audio.resampled_length(samples, rate, _DEFAULT.sampling_rate) < shortest:
+    usable = audio.resampled_length(samples, rate, _DEFAULT.sampling_rate) >= shortest
+    if not usable:
         problems.append(f"too short for a mel: {shortest} samples at {_DEFAULT.sampling_rate} Hz are needed")
     if rate != _DEFAULT.sampling_rate:
         text = f"infer resamples it to {_DEFAULT.sampling_rate:,} Hz for universal_v1; train needs it at the model's rate"
         facts.append(Fact("resampling", True, text))
-    return Description("recording", facts, problems, command("infer", "--input_wavs_dir", path))
+    return Description("recording", facts, problems, command("infer", "--input_wavs_dir", path) if usable else None)
 
 
 def describe_recordings(folder: Path, paths: list[str]) -> Description:

@@ -129,7 +129,7 @@ def _last_metrics(folder: Path) -> list[Fact]:
             file.seek(max(file.seek(0, 2) - _LAST_LINE, 0))
             row = json.loads(file.read().decode().strip().split("\n")[-1])
         text = ", ".join(f"{name} {value:.4g}" for name, value in row.items())
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return []
     return [Fact("last metrics", row, text)]
 

@@ -4,15 +4,15 @@ import codecs
 import json
 import os
 from collections import Counter
+from itertools import compress
 from pathlib import Path
-from typing import Any
 
 from hifigan_jax import audio
 from hifigan_jax.config import Data, load_config
-from hifigan_jax.config.files import known_keys
+from hifigan_jax.config.files import known_keys, read_json
 from hifigan_jax.errors import DataError, UsageError
 from hifigan_jax.evaluation.results import SCHEMA, Results
-from hifigan_jax.file_lists import read_list, read_names
+from hifigan_jax.file_lists import locate, read_list, read_names
 from hifigan_jax.inspection.description import Description, Fact, command, listed, plural
 from hifigan_jax.inspection.models import facts_of
 from hifigan_jax.inspection.recordings import facts_of as facts_of_recordings
@@ -21,11 +21,12 @@ from hifigan_jax.models.registry import GENERATORS
 
 # Where the recordings of a list may be, relative to it, if no folder is given.
 _FOLDERS = (".", "wavs", "../wavs", "wav", "..")
+_SEARCHED = 20  # names of a list that are searched in each of them
 
 
 def describe_json(path: Path) -> Description:
     """A JSON file: results of an evaluation, or a configuration. Raises UsageError, DataError."""
-    content = _content(path)
+    content = read_json(path)
     if isinstance(content, dict) and content.get("schema") == SCHEMA and "systems" in content:
         return describe_results(path)
     keys = set(content) if isinstance(content, dict) else set()
@@ -39,15 +40,6 @@ def describe_json(path: Path) -> Description:
         use = command("infer", "--input_mels_dir", "DIR", "--mel_convention", path)
         return Description("mel convention", facts, command=use)
     return _describe_config(path)
-
-
-def _content(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: not a JSON file: {error}") from None
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _describe_config(path: Path) -> Description:
@@ -95,12 +87,18 @@ def describe_text(path: Path, folder: str | None = None) -> Description:
         raise _unknown(path)
     if start.lstrip().startswith(b'{"step":'):
         return _describe_metrics(path)
-    if not folder and not _is_list(start, path):
-        raise _unknown(path)
-    folders = [folder] if folder else [os.path.join(path.parent, name) for name in _FOLDERS] + [Data().input_wavs_dir]
-    attempts = {one: read_list(str(path), Data(input_wavs_dir=one, allow_outside=True)) for one in folders}
-    chosen = max(attempts, key=lambda one: sum(map(os.path.isfile, attempts[one][:20])))
-    return _describe_list(path, chosen, attempts[chosen])
+    if not folder:
+        names = read_names(str(path))
+        if not _is_list(start, names, path):
+            raise _unknown(path)
+        folder = _folder_of(names[:_SEARCHED], path)
+    return _describe_list(path, folder, read_list(str(path), Data(input_wavs_dir=folder, allow_outside=True)))
+
+
+def _folder_of(names: list[str], path: Path) -> str:
+    """The folder in which the most of these recordings of a list are."""
+    folders = [*(os.path.join(path.parent, name) for name in _FOLDERS), Data().input_wavs_dir]
+    return max(folders, key=lambda one: sum(os.path.isfile(locate(name, Path(one))) for name in names))
 
 
 def _unknown(path: Path) -> DataError:
@@ -108,13 +106,15 @@ def _unknown(path: Path) -> DataError:
 
 
 def _describe_list(path: Path, folder: str, paths: list[str]) -> Description:
-    found, folder = [one for one in paths if os.path.isfile(one)], os.path.normpath(folder)
+    exists = list(map(os.path.isfile, paths))
+    found, missing = list(compress(paths, exists)), [one for one, is_file in zip(paths, exists, strict=True) if not is_file]
+    folder = os.path.normpath(folder)
     facts = [Fact("names", len(paths), f"{len(paths):,}"), Fact("folder", folder)]
     problems = []
     if found:
         own, problems = facts_of_recordings(found)
         facts += own
-    if missing := [one for one in paths if not os.path.isfile(one)]:
+    if missing:
         problems.append(
             f"{plural(len(missing), 'recording')} missing, such as {missing[0]}: set --input_wavs_dir to their folder"
         )
@@ -124,14 +124,12 @@ def _describe_list(path: Path, folder: str, paths: list[str]) -> Description:
     return Description("file list", facts, problems, use if found else None)
 
 
-def _is_list(start: bytes, path: Path) -> bool:
+def _is_list(start: bytes, names: list[str], path: Path) -> bool:
     """Whether most lines have columns or the names of audio files, or the first name is that of a recording near the list."""
-    names = read_names(str(path))
     suffixes = sum(Path(name).suffix.lower() in audio.SUFFIXES for name in names)
     lines = [line.lstrip() for line in start.split(b"\n") if line.strip()]
     columns = sum(b"|" in line and not line.startswith(b"|") for line in lines)
-    near = read_list(str(path), Data(input_wavs_dir=str(path.parent), allow_outside=True))[0]
-    return 2 * suffixes > len(names) or 2 * columns > len(lines) or os.path.isfile(near)
+    return 2 * suffixes > len(names) or 2 * columns > len(lines) or os.path.isfile(locate(names[0], path.parent))
 
 
 def _describe_metrics(path: Path) -> Description:
@@ -142,7 +140,7 @@ def _describe_metrics(path: Path) -> Description:
                 row = json.loads(line.decode())
                 steps.append(int(row["step"]))
                 last = row
-            except (ValueError, KeyError, TypeError, RecursionError):
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 damaged += 1
     if not steps:
         raise _unknown(path)

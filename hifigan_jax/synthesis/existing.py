@@ -1,5 +1,6 @@
 """Output of an earlier synthesis that need not be made again."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ def complete_outputs(targets: Mapping[Path, Path], kind: Kind, vocoder: "Vocoder
 
 
 def _is_complete(path: Path, target: Path, kind: Kind, vocoder: "Vocoder", converted: Conversion) -> bool:
-    if not target.is_file():
+    if not os.path.isfile(target):  # Path.is_file raises an OSError for a name that is too long
         return False
     try:
         return audio.wav_length(target) == (_expected_length(path, kind, vocoder, converted), vocoder.sampling_rate)

@@ -39,9 +39,9 @@ def output_paths(source: Path, output: Path, kind: Kind, part: int = 1, parts: i
 
 
 def _inputs(folder: Path, output: Path, kind: Kind) -> list[Path]:
-    if folder.is_file():
+    if os.path.isfile(folder):
         return [folder]
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # Path.is_dir raises an OSError for a name that is too long
         raise DataError(f"{folder}: no such folder")
     below = os.path.realpath(output).startswith(os.path.join(os.path.realpath(folder), ""))
     found, others = files_below(folder, kind.suffixes, output if below else None)

@@ -314,8 +314,11 @@ class Vocoder:
 
 
 def _as_numpy(values: ArrayLike) -> np.ndarray:
-    """A NumPy, JAX or PyTorch array as NumPy; bfloat16, which NumPy lacks, becomes float32."""
+    """A NumPy, JAX or PyTorch array as NumPy; bfloat16, which NumPy lacks, becomes float32. Raises DataError."""
     if hasattr(values, "detach"):  # PyTorch
         values = values.detach().float() if values.is_floating_point() else values.detach()
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise DataError("rows of different lengths: an array is expected") from None
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array

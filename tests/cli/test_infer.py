@@ -142,6 +142,23 @@ def test_existing_output_is_skipped_only_if_it_is_complete(weights, tmp_path, ca
     )
 
 
+def test_names_that_are_too_long_are_refused_and_the_rest_is_served(weights, tmp_path, capfd):
+    (tmp_path / "in").mkdir()
+    for name in ("a", "x" * 245):  # with its ending, the output's name has more than 255 bytes
+        shutil.copy(SAMPLES / "librivox_sonnet1_00.flac", tmp_path / "in" / f"{name}.flac")
+    flags = {"input_wavs_dir": tmp_path / "in", "output_dir": tmp_path / "out", "checkpoint_file": weights}
+    arguments = [text for flag, value in flags.items() for text in (f"--{flag}", str(value))]
+    for skipped in (0, 1):
+        assert run("infer", [*arguments, "--skip_existing"]) == 3
+        captured = capfd.readouterr()
+        assert "File name too long" in captured.err
+        assert (f"{skipped} files were there" in captured.err or f"{skipped} file was there" in captured.err) == bool(skipped)
+        assert (tmp_path / "out" / "a_generated.wav").is_file()
+    for flag, code in (("input_wavs_dir", 3), ("checkpoint_file", 4)):
+        assert run("infer", [*arguments, f"--{flag}", "x" * 300]) == code
+        assert "no such f" in capfd.readouterr().err
+
+
 def test_existing_output_of_mels_and_of_another_rate_is_recognized(weights, tmp_path, capfd, rng):
     (tmp_path / "in").mkdir()
     np.save(tmp_path / "in" / "a.npy", rng.normal(-5, 2, (80, 33)).astype(np.float32))

@@ -10,6 +10,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -125,6 +126,7 @@ ODD_MELS = {
     "samples": (lambda mel: mel.reshape(-1), "array", "mels have two axes: save samples as an audio file"),
     "complex": (lambda mel: mel.astype(complex), "array", "mels are arrays of floats, not of complex128"),
     "all_nan": (lambda mel: mel * np.nan, "mel", "18,720 values of 18,720 NaN or infinite"),
+    "magnitudes": (np.exp, "mel", "its values look like magnitudes without the logarithm"),
 }
 
 
@@ -134,6 +136,17 @@ def test_odd_mels_are_described_with_what_is_wrong(speech, tmp_path, name):
     _, problems, command = described(saved(tmp_path / "a.npy", change(mel_of(speech))), kind)
     assert problems[0].startswith(problem)
     assert command is None
+
+
+def test_infer_refuses_mels_with_nan(speech, tmp_path):
+    path = saved(tmp_path / "a.npy", np.where(mel_of(speech) > 0, np.inf, mel_of(speech)))
+    assert described(path, "mel")[0]["universal_v1"] == "refuses it"
+
+
+def test_arrays_that_are_no_single_mel_are_not_read(tmp_path):
+    path = tmp_path / "a.npy"
+    np.lib.format.open_memmap(path, "w+", np.float32, (80, 2**26))  # sparse on most file systems
+    assert described(path, "array")[1] == ["5,368,709,120 values, which are no single mel: save each utterance alone"]
 
 
 def test_short_and_half_precision_mels_are_usable(speech, tmp_path):
@@ -150,7 +163,17 @@ def test_arrays_in_other_files_are_described(speech, tmp_path):
         found, problems, _ = described(tmp_path / name, "mel")
         assert found["convention"][0] == "hifigan"
         assert problems == ["infer reads mels from .npy files: save the array with numpy.save"]
+    with zipfile.ZipFile(tmp_path / "b.npz", "a") as archive:
+        archive.writestr("readme.txt", "text")
     assert described(tmp_path / "b.npz", "arrays")[0]["arrays"] == {"x": [80, 234], "y": [3]}
+
+
+def test_archives_without_arrays_of_numbers_have_one_clear_line(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("readme.txt", "text")
+    assert "contains no arrays: save them with numpy.savez" in refused(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", x=np.array([{}], object))
+    assert "contains Python objects" in refused(tmp_path / "b.npz")
 
 
 def test_folders_of_mels_are_described(speech, tmp_path):
@@ -417,7 +440,10 @@ BROKEN = {
     "cut.safetensors": (struct.pack("<Q", 1000) + b"{}", "not a safetensors file, or damaged"),
     "a.json": (b'{"x":', "not a JSON file"),
     "b.json": (b'{"x": 1}', "none of its keys is known"),
-    "c.json": (b"[" * 100_000, "not a JSON file"),
+    "c.json": (b"[" * 100_000, "not a JSON file: nested too deeply"),
+    "utf16.json": ('{"hop_size": 256}'.encode("utf-16"), "not a JSON file in UTF-8: save it as UTF-8"),
+    "digits.json": (b'{"hop_size": ' + b"9" * 5000, "not a JSON file: a number has too many digits"),
+    "section.json": (b'{"mel_convention": ["hifigan"]}', "mel_convention: input should be a valid string, not ['hifigan']"),
     "d.json": (b'{"schema": 1, "systems": 3}', "evaluate again"),
     "table.md": (b"# Text\n| a | b |\n| --- | --- |\n| c | d |\n", "not a file of a kind"),
     "typo.json": (b'{"mel_convention": "tacotron2", "sampling_rat": 16000}', "did you mean 'sampling_rate'?"),
@@ -441,6 +467,7 @@ def test_what_is_no_file_has_one_clear_line(tmp_path):
     assert "named pipe" in refused(tmp_path / "pipe")
     assert "No such file" in refused(tmp_path / "absent")
     (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "folder" / "manifest.json")
     assert "a folder without recordings" in refused(tmp_path / "folder")
     assert "name those in the cache" in refused("hf://a/b")
 
@@ -482,9 +509,9 @@ def test_the_other_files_of_a_run_are_named(tmp_path):
 
 
 def test_odd_metrics_are_described(tmp_path, capfd):
-    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "mel_error": NaN}\n5\n{"step')
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "mel_error": NaN}\n5\n{"step": 1e400}\n{"step')
     assert described(tmp_path / "metrics.jsonl", "metrics of a run")[1] == [
-        "2 lines damaged: the next start of the run removes them"
+        "3 lines damaged: the next start of the run removes them"
     ]
     assert run("inspect", ["--json", str(tmp_path / "metrics.jsonl")]) == 0
     assert json.loads(capfd.readouterr().out)["files"][0]["facts"]["last"] == {"step": 1, "mel_error": None}
@@ -495,6 +522,20 @@ def test_names_are_quoted_in_commands(speech, tmp_path):
     report = inspect(path)
     assert shlex.split(report.description.command)[3] == str(path)
     assert len(str(report).splitlines()) == 10
+
+
+def test_names_like_flags_are_no_flags_in_commands(speech, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    saved("-a.npy", mel_of(speech))
+    assert inspect("-a.npy").description.command == "hifigan-jax infer --input_mels_dir ./-a.npy"
+
+
+@pytest.mark.parametrize("name", ["Paul_1", "FORM_1", "RIFF", "ID3", "PK", "spkr_01/{1}"])
+def test_lists_may_begin_with_any_letters(speech, tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    soundfile.write(tmp_path / f"{name}.wav", speech, RATE)
+    (tmp_path / "list").write_text(f"{name}|text\n")
+    assert described(tmp_path / "list", "file list")[0]["recordings"] == 1
 
 
 def test_logging_is_as_before(tmp_path):

@@ -8,6 +8,7 @@ from jax.sharding import AxisType, PartitionSpec
 
 from hifigan_jax.benchmark import random_params
 from hifigan_jax.config import load_config, packaged_config
+from hifigan_jax.errors import DataError
 from hifigan_jax.synthesis import Vocoder
 
 # Gains that make the audio loud (root mean square 0.07 and more) but do not saturate it, which would amplify rounding.
@@ -64,6 +65,12 @@ def test_the_gradient_through_the_vocoder_predicts_the_change_of_a_loss(vocoder,
 @pytest.mark.parametrize("convert", [jnp.asarray, lambda mel: np.asfortranarray(mel), lambda mel: mel.astype(np.float64)])
 def test_decode_takes_jax_and_numpy_arrays(convert, vocoder, mel):
     np.testing.assert_array_equal(vocoder.decode(convert(mel)), vocoder.decode(mel))
+
+
+def test_rows_of_different_lengths_are_refused(vocoder):
+    for method in (vocoder.decode, vocoder.mel):
+        with pytest.raises(DataError, match="rows of different lengths"):
+            method([[1.0, 2.0], [3.0]])
 
 
 def test_decode_takes_bfloat16_mels(vocoder, mel):
