@@ -11,12 +11,12 @@ silently, and after a failed restore its threads keep on logging errors.
 
 import contextlib
 import errno
-import functools
 import logging
 import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -99,8 +99,17 @@ def _succeeding_everywhere(final: Path, temporary: Path) -> Iterator[None]:
     if not worst(problem is not None):
         return
     if jax.process_index() == 0:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove_what_is_still_written(temporary)
     raise DiskError(f"{final}: checkpoint not written: {problem or 'another process failed'}; older ones are intact")
+
+
+def _remove_what_is_still_written(folder: Path) -> None:
+    """Deletes the folder of a failed save, in which threads of TensorStore may create files for a moment after the failure."""
+    for _ in range(10):
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.05)
+        if not folder.exists():
+            return
 
 
 def _problem(error: Exception) -> str:
@@ -129,7 +138,8 @@ def _write_arrays(folder: Path, parts: Mapping[str, Leaves]) -> None:
     """Writes the arrays with Orbax, whose threads would log several tracebacks before the exception arrives here."""
     import orbax.checkpoint as ocp  # on demand: the import takes a quarter of a second
 
-    _ignore_late_results()
+    if not isinstance(sys.unraisablehook, _IgnoringLateResults):
+        sys.unraisablehook = _IgnoringLateResults(sys.unraisablehook)  # stays: the results come later
     log = logging.getLogger("absl")
     log.addFilter(_nothing)
     try:
@@ -146,16 +156,18 @@ def _nothing(_: logging.LogRecord) -> bool:
     return False
 
 
-@functools.cache  # once per process: the results come after the failed save
-def _ignore_late_results() -> None:
-    """TensorStore passes what it finishes after a failed save to Orbax's event loop, closed by then: a traceback each."""
-    before = sys.unraisablehook
+class _IgnoringLateResults:
+    """A hook for unraisable exceptions: TensorStore passes what it finishes after a failed save to Orbax's event loop.
 
-    def hook(unraisable: Any) -> None:
+    That is closed by then, and each result would print a traceback.
+    """
+
+    def __init__(self, before: Callable[[Any], Any]):
+        self._before = before
+
+    def __call__(self, unraisable: Any) -> None:
         if not (isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"):
-            before(unraisable)
-
-    sys.unraisablehook = hook
+            self._before(unraisable)
 
 
 def restore(folder: Path, name: str, target: Leaves | None = None) -> dict[str, Any]:

@@ -85,7 +85,8 @@ class Audit:
 
     def outside(self, *folders: pathlib.Path) -> list[str]:
         """The paths that are in none of these folders, nor in the cache of compiled programs."""
-        allowed = tuple(os.path.realpath(folder) for folder in (*folders, runtime.compile_cache_folder()))
+        programs = os.environ.get("JAX_COMPILATION_CACHE_DIR") or runtime.compile_cache_folder()
+        allowed = tuple(os.path.realpath(folder) for folder in (*folders, programs))
         found = {path for path in self.written if not os.path.realpath(path).startswith((*allowed, "/dev/null", "/proc/self"))}
         return sorted(path for path in found if "__pycache__" not in path and os.path.isabs(path))
 

@@ -51,11 +51,11 @@ def test_an_interrupt_in_a_garbage_collection_ends_the_program():
 
     def program():
         with cli.repeating_interrupts():
+            gc.callbacks.append(interrupted)  # only now: an earlier collection would lose the interrupt
             gc.collect()
             time.sleep(5)
 
     before = sys.unraisablehook
-    gc.callbacks.append(interrupted)
     try:
         with pytest.raises(KeyboardInterrupt):
             program()
