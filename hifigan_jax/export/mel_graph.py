@@ -11,26 +11,26 @@ from hifigan_jax.models.onnx_graph import OnnxGraph, Value
 def log_mel(graph: OnnxGraph, settings: Mel, audio: Value, mel: Value) -> None:
     """Adds the log-mel `mel` [B, M, F] of `audio` [B, T], F = settings.frames(T)."""
     convention = settings.convention
-    x = graph.pad(graph.add("Unsqueeze", audio, np.array([1, 2])), *convention.edges, convention.padding)
+    x = graph.pad(graph.add("Unsqueeze", audio, np.array([1])), *convention.edges, convention.padding)
     real, imaginary = (_spectrum(graph, convention, x, wave) for wave in (np.cos, np.sin))
     power = graph.add("Add", graph.add("Mul", real, real), graph.add("Mul", imaginary, imaginary))
-    magnitude = graph.add("Squeeze", _magnitude(graph, convention, power), np.array([2]))
+    magnitude = _magnitude(graph, convention, power)
     values = _compressed(graph, convention, graph.add("MatMul", _float32(filterbank(convention)), magnitude))
     dropped = convention.centered and not convention.last_frame
     graph.add("Identity", graph.slice(values, 0, -1, axis=2) if dropped else values, output=mel)
 
 
 def _spectrum(graph: OnnxGraph, c: Convention, x: Value, wave: np.ufunc) -> Value:
-    """Real or imaginary part of the windowed spectra [B, n_fft // 2 + 1, 1, F] of x [B, 1, 1, T]: a convolution.
+    """Real or imaginary part of the windowed spectra [B, n_fft // 2 + 1, F] of x [B, 1, T]: a convolution.
 
     Its kernel, wave(2 pi k n / n_fft) times the window, has megabytes; the file contains one period of the wave and the indices,
     from which runtimes compute the kernel when they load the file.
     """
     period = _float32(wave(2 * np.pi * np.arange(c.n_fft) / c.n_fft))
-    index = graph.add("Mul", np.arange(c.n_fft // 2 + 1)[:, None, None, None], np.arange(c.n_fft)[None, None, None])
+    index = graph.add("Mul", np.arange(c.n_fft // 2 + 1)[:, None, None], np.arange(c.n_fft)[None, None])
     kernel = graph.add("Gather", period, graph.add("Mod", index, np.array(c.n_fft)))
-    windowed = graph.add("Mul", kernel, _float32(analysis_window(c))[None, None, None])
-    return graph.add("Conv", x, windowed, kernel_shape=[1, c.n_fft], strides=[1, c.hop_size])
+    windowed = graph.add("Mul", kernel, _float32(analysis_window(c))[None, None])
+    return graph.add("Conv", x, windowed, kernel_shape=[c.n_fft], strides=[c.hop_size])
 
 
 def _magnitude(graph: OnnxGraph, c: Convention, power: Value) -> Value:

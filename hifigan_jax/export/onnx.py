@@ -65,11 +65,11 @@ def generator_graph(config: Config, params: Mapping[str, np.ndarray]) -> OnnxGra
         raise UsageError(f"{family} cannot be exported to ONNX: use `hifigan-jax export stablehlo`, or another family")
     graph, shortest = OnnxGraph(params), module.shortest
     mel = "mel" if shortest == 1 else _extended(graph, shortest, config.mel)
-    audio = add_generator(graph, module, graph.add("Unsqueeze", mel, np.array([2])))
+    audio = add_generator(graph, module, mel)
     if shortest > 1:
         samples = graph.add("Mul", graph.size("mel", 2), np.array([config.mel.hop_size]))
-        audio = graph.slice(audio, 0, samples, axis=3)
-    graph.add("Squeeze", audio, np.array([1, 2]), output="audio")
+        audio = graph.slice(audio, 0, samples, axis=2)
+    graph.add("Squeeze", audio, np.array([1]), output="audio")
     return graph
 
 

@@ -57,7 +57,7 @@ class GeneratorConfig(Section):
         return self.module()(num_mels=mel.num_mels, **dict(self), **options)
 
     def onnx(self) -> "Callable[[OnnxGraph, nn.Module, Value], Value] | None":
-        """The function that adds `module` to a graph, mel [B, M, 1, F] -> audio [B, 1, 1, T]; None: there is none."""
+        """The function that adds `module` to a graph, mel [B, M, F] -> audio [B, 1, T]; None: there is none."""
         return None
 
     def params_of(self, state_dict: StateDict, mel: Mel) -> dict[str, Any]:

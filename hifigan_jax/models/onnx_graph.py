@@ -1,7 +1,6 @@
 """A graph of ONNX operators as plain data, to which families and the mel add theirs; `export/onnx.py` makes a file of it.
 
-Operators are those of opset 13. Activations are [B, C, 1, T]: ONNX Runtime and OpenVINO have faster convolutions for two spatial
-axes than for one.
+Operators are those of opset 13. Activations are [B, C, T].
 """
 
 from collections.abc import Mapping
@@ -52,14 +51,14 @@ class OnnxGraph:
         """The `WeightNormConv` at this path of `gain` times `x`, with stride 1 and one group; `padding` None keeps the length."""
         taps, weights = self._weights(layer, (2, 1, 0), gain)
         padding = dilation * (taps - 1) // 2 if padding is None else padding
-        options = dict(kernel_shape=[1, taps], dilations=[1, dilation], pads=[0, padding, 0, padding])
+        options = dict(kernel_shape=[taps], dilations=[dilation], pads=[padding, padding])
         return self.add("Conv", x, *weights, output=f"{layer}/output", **options)
 
     def conv_transpose(self, x: Value, layer: str, *, stride: int, gain: float = 1.0) -> Value:
         """The `WeightNormConvTranspose` at this path of `gain` times `x`: the length times `stride`."""
         taps, weights = self._weights(layer, (1, 2, 0), gain)
         excess = taps - stride
-        options = dict(kernel_shape=[1, taps], strides=[1, stride], pads=[0, (excess + 1) // 2, 0, excess // 2])
+        options = dict(kernel_shape=[taps], strides=[stride], pads=[(excess + 1) // 2, excess // 2])
         return self.add("ConvTranspose", x, *weights, output=f"{layer}/output", **options)
 
     def leaky_relu(self, x: Value, slope: float) -> Value:
@@ -68,7 +67,7 @@ class OnnxGraph:
 
     def pad(self, x: Value, before: int, after: int, mode: Mode) -> Value:
         """`x` with more positions at both ends, as in `Edges.pad`."""
-        return self.add("Pad", x, np.array([0, 0, 0, before, 0, 0, 0, after]), mode=_PAD_MODES[mode])
+        return self.add("Pad", x, np.array([0, 0, before, 0, 0, after]), mode=_PAD_MODES[mode])
 
     def size(self, x: Value, axis: int) -> Value:
         """The size of `x` along an axis, as an int64 tensor [1]."""
@@ -81,6 +80,6 @@ class OnnxGraph:
     def _weights(self, layer: str, axes: tuple[int, int, int], gain: float) -> tuple[int, tuple[Value, Value]]:
         """The number of taps, and the names of the kernel times `gain`, with its axes in this order, and the bias."""
         kernel, bias = self._params[f"{layer}/kernel"], self._params[f"{layer}/bias"]
-        kernel_name = self.constant(np.float32(gain * kernel.transpose(axes)[:, :, None]), f"{layer}/kernel")
+        kernel_name = self.constant(np.float32(gain * kernel.transpose(axes)), f"{layer}/kernel")
         names = kernel_name, self.constant(bias, f"{layer}/bias")
         return kernel.shape[0], names

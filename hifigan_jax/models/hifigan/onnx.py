@@ -9,7 +9,7 @@ from hifigan_jax.models.onnx_graph import OnnxGraph, Value
 
 
 def generator(graph: OnnxGraph, module: HiFiGAN, mel: Value) -> Value:
-    """Audio [B, 1, 1, T] of a log-mel [B, M, 1, F]."""
+    """Audio [B, 1, T] of a log-mel [B, M, F]."""
     x = upsampled(graph, module, mel)
     return graph.add("Tanh", graph.conv(graph.leaky_relu(x, LAST_SLOPE), "conv_post", gain=mean_gain(module)))
 

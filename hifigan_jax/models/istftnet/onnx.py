@@ -10,7 +10,7 @@ from hifigan_jax.models.onnx_graph import OnnxGraph, Value
 
 
 def generator(graph: OnnxGraph, module: ISTFTNet, mel: Value) -> Value:
-    """Audio [B, 1, 1, T] of a log-mel [B, M, 1, F]."""
+    """Audio [B, 1, T] of a log-mel [B, M, F]."""
     x = graph.pad(graph.leaky_relu(upsampled(graph, module, mel), LAST_SLOPE), 1, 0, "reflect")
     spectrogram = graph.conv(x, "conv_post", gain=mean_gain(module))
     n_fft, hop = module.gen_istft_n_fft, module.gen_istft_hop_size
@@ -20,13 +20,13 @@ def generator(graph: OnnxGraph, module: ISTFTNet, mel: Value) -> Value:
     parts = (graph.add("Mul", magnitude, graph.add(wave, phase)) for wave in ("Cos", "Sin"))
     window = hann(n_fft)
     total = _overlap_add(graph, graph.add("Concat", *parts, axis=1), inverse_basis(n_fft) * window, hop)
-    shape = graph.add("Concat", np.array([1, 1, 1]), graph.size(spectrogram, 3), axis=0)
-    weight = _overlap_add(graph, graph.add("Expand", np.ones((1, 1, 1, 1), np.float32), shape), window[None] ** 2, hop)
+    shape = graph.add("Concat", np.array([1, 1]), graph.size(spectrogram, 2), axis=0)
+    weight = _overlap_add(graph, graph.add("Expand", np.ones((1, 1, 1), np.float32), shape), window[None] ** 2, hop)
     return graph.add("Div", total, weight)
 
 
 def _overlap_add(graph: OnnxGraph, frames: Value, basis: np.ndarray, hop: int) -> Value:
-    """The sum [B, 1, 1, (L - 1) hop] of frames [B, K, 1, L], centered, as samples by the matrix `basis` [K, n_fft]."""
+    """The sum [B, 1, (L - 1) hop] of frames [B, K, L], centered, as samples by the matrix `basis` [K, n_fft]."""
     size = basis.shape[1]
-    kernel = basis.astype(np.float32)[:, None, None]
-    return graph.add("ConvTranspose", frames, kernel, kernel_shape=[1, size], strides=[1, hop], pads=[0, size // 2, 0, size // 2])
+    kernel = basis.astype(np.float32)[:, None]
+    return graph.add("ConvTranspose", frames, kernel, kernel_shape=[size], strides=[hop], pads=[size // 2, size // 2])

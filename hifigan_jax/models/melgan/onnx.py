@@ -5,7 +5,7 @@ from hifigan_jax.models.onnx_graph import OnnxGraph, Value
 
 
 def generator(graph: OnnxGraph, module: MelGAN, mel: Value) -> Value:
-    """Audio [B, 1, 1, T] of a log-mel [B, M, 1, F]."""
+    """Audio [B, 1, T] of a log-mel [B, M, F]."""
     x = graph.conv(graph.pad(mel, 3, 3, "reflect"), "conv_pre", padding=0)
     for i, rate in enumerate(module.upsample_rates):
         x = graph.conv_transpose(graph.leaky_relu(x, SLOPE), f"ups_{i}", stride=rate)
