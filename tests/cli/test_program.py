@@ -40,8 +40,10 @@ def test_a_signal_during_a_matrix_product_is_harmless():
     assert result.returncode == 0, result.stderr
 
 
-def test_an_interrupt_in_a_garbage_collection_ends_the_program():
+def test_an_interrupt_in_a_garbage_collection_ends_the_program(request):
     """Such an interrupt is lost without `repeating_interrupts`."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, handler))
     during = []
 
     def interrupted(phase, _):
