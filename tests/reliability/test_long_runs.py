@@ -8,7 +8,8 @@ import pytest
 
 FOLDER = pathlib.Path(__file__).parents[2] / "benchmarks" / "reliability"
 HELPERS = {"common", "run", "reference"}
-SHORT = {  # docs/reliability.md
+SHORT = {  # see docs/reliability.md
+    "many_files": "with few files, the number of open ones varies by one from sample to sample",
     "memory": "XLA's CPU runtime ends the process at some failed allocations",
     "soak": "TensorStore keeps 257 bytes for each array of a save",
 }
