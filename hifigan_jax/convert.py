@@ -4,7 +4,7 @@ from pathlib import Path
 
 from flax import traverse_util
 
-from hifigan_jax import checkpoint
+from hifigan_jax import checkpoint, run_checkpoints
 from hifigan_jax.config import save_config
 from hifigan_jax.errors import CheckpointError, UsageError
 from hifigan_jax.loading import Generator, load_generator, paired_section
@@ -79,7 +79,7 @@ def _to_pair(generator: Generator, step: Path, generator_file: Path, discriminat
 
 def _run_from_reference(generator: Generator, pair: tuple[Path, Path], target: Path) -> list[Path]:
     state = read_reference_state(pair, generator.config)
-    written = checkpoint.save(target, int(state.step), to_parts(state), generator.config, {}, keep=1)
+    written = run_checkpoints.save(target, int(state.step), to_parts(state), generator.config, {}, keep=1)
     save_config(generator.config, target / "config.json")
     return [written, target / "config.json"]
 

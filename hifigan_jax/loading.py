@@ -12,7 +12,7 @@ from typing import Any
 import jax
 from flax import traverse_util
 
-from hifigan_jax import checkpoint
+from hifigan_jax import checkpoint, run_checkpoints
 from hifigan_jax.config import Config, load_config, packaged_config
 from hifigan_jax.errors import CheckpointError, UsageError
 from hifigan_jax.generator_file import Generator, check_shapes, from_file, resolved
@@ -46,14 +46,14 @@ def load_generator(source: str | Path, config: str | Path | None = None, intact:
         return from_file(path, config)
     if (path / "manifest.json").is_file():
         return _from_step(path, config, intact)
-    run = path.parent if path.resolve().name == checkpoint.FOLDER else path
-    if found := checkpoint.steps(run):
-        return checkpoint.first_usable(found, lambda folder: _from_step(folder, config, intact))[0]
+    run = path.parent if path.resolve().name == run_checkpoints.FOLDER else path
+    if found := run_checkpoints.steps(run):
+        return run_checkpoints.first_usable(found, lambda folder: _from_step(folder, config, intact))[0]
     if files := generator_files(path):
         return from_file(files[0], config)
-    if checkpoint.is_step(path):  # without a manifest
+    if run_checkpoints.is_step(path):  # without a manifest
         return _from_step(path, config, intact)
-    raise CheckpointError(f"{path}: contains no checkpoint (neither {checkpoint.FOLDER}/ nor g_* files)")
+    raise CheckpointError(f"{path}: contains no checkpoint (neither {run_checkpoints.FOLDER}/ nor g_* files)")
 
 
 def _from_hub(source: str | Path, config: str | Path | None) -> Generator:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from hifigan_jax import checkpoint
+from hifigan_jax import checkpoint, run_checkpoints
 from hifigan_jax.errors import CheckpointError, DiskError
 from hifigan_jax.manifest import MismatchError
 
@@ -23,7 +23,7 @@ def parts(rng):
 @pytest.fixture
 def run(tmp_path, parts, tiny_config):
     for step in (5, 10, 15):
-        checkpoint.save(tmp_path, step, parts, tiny_config, {"batch_size": 2}, keep=2)
+        run_checkpoints.save(tmp_path, step, parts, tiny_config, {"batch_size": 2}, keep=2)
     return tmp_path
 
 
@@ -40,8 +40,8 @@ def test_a_checkpoint_is_restored_bit_for_bit(run, parts):
 
 
 def test_only_the_newest_steps_stay_resumable_but_every_generator_is_kept(run):
-    assert [folder.name for folder in checkpoint.steps(run, "training")] == ["00000015", "00000010"]
-    assert [folder.name for folder in checkpoint.steps(run, "generator")] == ["00000015", "00000010", "00000005"]
+    assert [folder.name for folder in run_checkpoints.steps(run, "training")] == ["00000015", "00000010"]
+    assert [folder.name for folder in run_checkpoints.steps(run, "generator")] == ["00000015", "00000010", "00000005"]
     with pytest.raises(CheckpointError, match="has no 'training' part"):
         checkpoint.restore(run / "checkpoints" / "00000005", "training")
 
@@ -214,7 +214,7 @@ def test_a_part_may_be_a_link(newest, tmp_path):
 
 def test_data_of_any_json_types_is_kept(run, parts, tiny_config):
     data = {"skipped": {10: 1, 9: 2}, "ratio": 0.1, "nan": float("nan"), "name": "\udc80é", "order": (1, None, True)}
-    folder = checkpoint.save(run, 20, parts, tiny_config, data, keep=2)
+    folder = run_checkpoints.save(run, 20, parts, tiny_config, data, keep=2)
     found = checkpoint.read_manifest(folder).data
     assert str(found) == str(
         {"skipped": {"10": 1, "9": 2}, "ratio": 0.1, "nan": np.nan, "name": "\udc80é", "order": [1, None, True]}
@@ -224,9 +224,9 @@ def test_data_of_any_json_types_is_kept(run, parts, tiny_config):
 def test_a_step_of_a_newer_version_is_refused_even_if_an_older_one_is_usable(run, newest, monkeypatch):
     with monkeypatch.context() as newer:
         newer.setattr("hifigan_jax.manifest.FORMAT", 3)
-        checkpoint.save(run, 20, {"generator": {"b": np.zeros(2, np.float32)}}, checkpoint.read_config(newest), {}, keep=2)
+        run_checkpoints.save(run, 20, {"generator": {"b": np.zeros(2, np.float32)}}, checkpoint.read_config(newest), {}, keep=2)
     with pytest.raises(CheckpointError, match="00000020: written by a newer version: update hifigan_jax"):
-        checkpoint.first_usable(checkpoint.steps(run), lambda folder: checkpoint.restore(folder, "generator"))
+        run_checkpoints.first_usable(run_checkpoints.steps(run), lambda folder: checkpoint.restore(folder, "generator"))
 
 
 # --- choosing a step ------------------------------------------------------------------------------------------------------------
@@ -238,13 +238,13 @@ def restored_step(folder):
 
 
 def test_the_first_usable_step_is_chosen_with_a_warning_for_each_damaged_one(run, newest, parts, tiny_config, caplog):
-    checkpoint.save(run, 1015, parts, tiny_config, {}, keep=9)
+    run_checkpoints.save(run, 1015, parts, tiny_config, {}, keep=9)
     last = run / "checkpoints" / "00001015"
-    assert checkpoint.first_usable(checkpoint.resumable(run), restored_step) == (1015, [])
+    assert run_checkpoints.first_usable(run_checkpoints.resumable(run), restored_step) == (1015, [])
     assert caplog.text == ""
     (last / "config.json").unlink()
     (newest / "manifest.json").write_text("{")
-    assert checkpoint.first_usable(checkpoint.resumable(run), restored_step) == (10, [last, newest])
+    assert run_checkpoints.first_usable(run_checkpoints.resumable(run), restored_step) == (10, [last, newest])
     assert [record.getMessage() for record in caplog.records] == [
         f"{last}: config.json is missing: using step 10 instead (steps lost: 1,005)",
         f"{newest}: manifest.json is damaged (JSONDecodeError): using step 10 instead (steps lost: 5)",
@@ -252,10 +252,10 @@ def test_the_first_usable_step_is_chosen_with_a_warning_for_each_damaged_one(run
 
 
 def test_without_a_usable_step_the_newest_problem_is_the_error(run, newest, caplog):
-    for folder in checkpoint.steps(run):
+    for folder in run_checkpoints.steps(run):
         (folder / "config.json").write_bytes(b"")
     with pytest.raises(CheckpointError) as caught:
-        checkpoint.first_usable(checkpoint.resumable(run), restored_step)
+        run_checkpoints.first_usable(run_checkpoints.resumable(run), restored_step)
     reason = "config.json is damaged (its checksum differs)"
     end = "none of the 1 older checkpoints can be used either: use another folder"
     assert str(caught.value) == f"{newest}: {reason}; {end}"
@@ -264,16 +264,16 @@ def test_without_a_usable_step_the_newest_problem_is_the_error(run, newest, capl
 
 def test_a_newest_step_that_lost_its_training_part_is_not_passed_over_in_silence(run, newest, caplog):
     shutil.rmtree(newest / "training")
-    assert [folder.name for folder in checkpoint.resumable(run)] == ["00000015", "00000010"]
-    assert checkpoint.first_usable(checkpoint.resumable(run), restored_step)[0] == 10
+    assert [folder.name for folder in run_checkpoints.resumable(run)] == ["00000015", "00000010"]
+    assert run_checkpoints.first_usable(run_checkpoints.resumable(run), restored_step)[0] == 10
     assert "00000015: has no 'training' part" in caplog.text
 
 
 def test_a_step_set_aside_is_no_step_and_can_be_set_aside_again(run, newest):
     for _ in range(2):
         shutil.copytree(newest.with_name("00000010"), newest, dirs_exist_ok=True)
-        checkpoint.set_aside(newest)
-        assert [folder.name for folder in checkpoint.steps(run)] == ["00000010", "00000005"]
+        run_checkpoints.set_aside(newest)
+        assert [folder.name for folder in run_checkpoints.steps(run)] == ["00000010", "00000005"]
         assert (newest.with_name("00000015.damaged") / "manifest.json").is_file()
 
 
@@ -299,17 +299,17 @@ def test_a_checkpoint_of_another_configuration_is_refused_by_key(run, tiny_confi
 
 
 def test_an_intact_checkpoint_of_another_configuration_is_not_replaced_by_an_older_one(run, parts, tiny_config):
-    checkpoint.save(run, 20, parts, tiny_config.replace({"fmin": 50}), {})
+    run_checkpoints.save(run, 20, parts, tiny_config.replace({"fmin": 50}), {})
     with pytest.raises(MismatchError, match="00000020: does not match the configuration: fmin is 50"):
-        checkpoint.first_usable(checkpoint.steps(run), lambda folder: checkpoint.check_same_model(folder, tiny_config))
+        run_checkpoints.first_usable(run_checkpoints.steps(run), lambda folder: checkpoint.check_same_model(folder, tiny_config))
 
 
 def test_the_remains_of_a_killed_save_are_ignored_and_cleared(run):
     leftover, other = run / "checkpoints" / ".00000020.tmp", run / "checkpoints" / ".notes.tmp"
     (leftover / "generator").mkdir(parents=True)
     other.mkdir()
-    assert checkpoint.steps(run, "generator")[0].name == "00000015"
-    checkpoint.clear_leftovers(run)
+    assert run_checkpoints.steps(run, "generator")[0].name == "00000015"
+    run_checkpoints.clear_leftovers(run)
     assert not leftover.exists()
     assert other.exists()
 
@@ -319,7 +319,7 @@ def test_a_failed_save_leaves_nothing_and_names_the_folder_and_the_reason(tmp_pa
     folder = tmp_path.resolve() / "checkpoints" / "00000001"
     reason = "(File exists|Not a directory): check the folder above it"
     with pytest.raises(DiskError, match=rf"^{folder}: checkpoint not written: {reason}; older ones are intact$"):
-        checkpoint.save(tmp_path, 1, parts, tiny_config, {}, keep=1)
+        run_checkpoints.save(tmp_path, 1, parts, tiny_config, {}, keep=1)
     assert json.dumps(sorted(path.name for path in tmp_path.iterdir())) == '["checkpoints"]'
 
 
@@ -331,11 +331,11 @@ def test_memory_that_does_not_suffice_is_no_damage(run, monkeypatch):
 
     monkeypatch.setattr(ocp.StandardCheckpointer, "restore", restore)
     with pytest.raises(MemoryError):
-        checkpoint.first_usable(checkpoint.steps(run), lambda folder: checkpoint.restore(folder, "generator"))
+        run_checkpoints.first_usable(run_checkpoints.steps(run), lambda folder: checkpoint.restore(folder, "generator"))
 
 
 def test_a_manifest_that_cannot_be_read_is_not_called_damaged(run):
-    newest = checkpoint.steps(run)[0]
+    newest = run_checkpoints.steps(run)[0]
     (newest / "manifest.json").unlink()
     (newest / "manifest.json").mkdir()
     with pytest.raises(CheckpointError, match="manifest.json cannot be read: Is a directory: use another checkpoint"):
@@ -343,23 +343,23 @@ def test_a_manifest_that_cannot_be_read_is_not_called_damaged(run):
 
 
 def test_a_step_that_is_a_link_is_deleted_without_remains(run, tmp_path):
-    newest = checkpoint.steps(run)[0]
+    newest = run_checkpoints.steps(run)[0]
     elsewhere = newest.rename(tmp_path / "elsewhere")
     newest.symlink_to(elsewhere)
-    checkpoint.delete(newest)
+    run_checkpoints.delete(newest)
     assert not any(path.name.startswith(".") or path == newest for path in newest.parent.iterdir())
     assert (elsewhere / "manifest.json").exists()
 
 
 def test_a_step_that_cannot_be_deleted_is_named(run, monkeypatch):
-    newest = checkpoint.steps(run)[0]
+    newest = run_checkpoints.steps(run)[0]
 
     def rename(*_):
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(type(newest), "rename", rename)
     with pytest.raises(DiskError, match=f"{newest.name}: cannot be deleted: Read-only file system: make its folder writable"):
-        checkpoint.delete(newest)
+        run_checkpoints.delete(newest)
 
 
 def test_a_step_that_may_not_be_read_does_not_end_the_search(run, monkeypatch):
@@ -371,4 +371,4 @@ def test_a_step_that_may_not_be_read_does_not_end_the_search(run, monkeypatch):
         return stat(path, **options)
 
     monkeypatch.setattr(os, "stat", refusing)
-    assert "00000015" in [folder.name for folder in checkpoint.resumable(run)]
+    assert "00000015" in [folder.name for folder in run_checkpoints.resumable(run)]

@@ -27,7 +27,7 @@ LAYERS = {
         *("config.*", "models.*", "weights", "weights.*"),
     ],
     "assembly": [
-        *("manifest", "processes", "checkpoint", "loading", "generator_file", "flops"),
+        *("manifest", "processes", "checkpoint", "run_checkpoints", "loading", "generator_file", "flops"),
         # Metrics are below training, which may measure them in validation.
         *("evaluation.metric", "evaluation.metrics", "evaluation.metrics.*", "evaluation.registry", "evaluation.provenance"),
         *("evaluation.spectra", "evaluation.world", "evaluation.seeds", "evaluation.torchaudio"),

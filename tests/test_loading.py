@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from hifigan_jax import checkpoint, loading
+from hifigan_jax import checkpoint, loading, run_checkpoints
 from hifigan_jax.convert import convert
 from hifigan_jax.errors import CheckpointError
 from hifigan_jax.loading import load_generator
@@ -18,7 +18,7 @@ def run(tmp_path, tiny_leaves, tiny_config):
     for step in (1, 2):
         leaves = {name: leaf * np.float32(step) for name, leaf in tiny_leaves.items()}
         parts = {"generator": leaves, "training": {"step": np.int32(step)}}
-        checkpoint.save(tmp_path / "run", step, parts, tiny_config, {}, keep=2)
+        run_checkpoints.save(tmp_path / "run", step, parts, tiny_config, {}, keep=2)
     return tmp_path / "run"
 
 

@@ -88,14 +88,14 @@ def report_second(folder: pathlib.Path) -> None:
 
 def at(phase: str, action):
     """An object, the name of its attribute, and the value that calls `action` once in this phase of step STEP."""
-    from hifigan_jax import checkpoint, data
+    from hifigan_jax import data, run_checkpoints
     from hifigan_jax.training import loop, validation
 
     if phase == "step":
         return loop, "train_step", functools.partial(_acting_step, loop.train_step, action)
     if phase == "data":
         return data, "iterate", functools.partial(_acting_stream, data.iterate, action)
-    owner, name = {"validation": (validation.Validator, "run"), "save": (checkpoint, "save")}[phase]
+    owner, name = {"validation": (validation.Validator, "run"), "save": (run_checkpoints, "save")}[phase]
     original = getattr(owner, name)
 
     def acting(*arguments, **options):

@@ -1,8 +1,9 @@
 """Descriptions of training runs and their checkpoints: ours and the reference's."""
 
+import functools
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,13 @@ def describe_step(folder: Path) -> Description:
 
 def describe_run(folder: Path) -> Description:
     """A run of this package: what infer would load from it, and what train would resume from. Raises CheckpointError."""
-    from hifigan_jax import checkpoint
+    from hifigan_jax import checkpoint, run_checkpoints
 
-    found, resumable = checkpoint.steps(folder), checkpoint.steps(folder, checkpoint.TRAINING)
+    found, resumable = run_checkpoints.steps(folder), run_checkpoints.steps(folder, checkpoint.TRAINING)
     if not found:
         raise CheckpointError(f"{folder}: contains no checkpoint yet")
-    (config, manifest), _ = checkpoint.first_usable(found, _checked)
+    checked = functools.cache(_checked)  # often, one step is used for both
+    (config, manifest), _ = run_checkpoints.first_usable(found, checked)
     problems = [f"{path}: damaged, set aside: delete it" for path in sorted((folder / FOLDER).glob("*.damaged"))]
     facts = [*facts_of(config), *parameter_facts(_shapes(manifest.leaves["generator"]))]
     text = f"{len(found)}, of which {len(resumable)} have what resuming needs"
@@ -56,7 +58,8 @@ def describe_run(folder: Path) -> Description:
     if not config_file.is_file():
         problems.append(f"{config_file} is missing: copy that of a checkpoint")
     try:
-        step = checkpoint.first_usable(checkpoint.resumable(folder), _checked_for_training)[0]
+        use_for_training = functools.partial(_checked_for_training, checked)
+        step = run_checkpoints.first_usable(run_checkpoints.resumable(folder), use_for_training)[0]
         facts.append(Fact("resumes from", step, f"step {step:,}"))
         use = command("train", "--config", config_file, "--checkpoint_path", folder)
     except CheckpointError as error:
@@ -90,10 +93,10 @@ def _checked(folder: Path) -> tuple[Config, Manifest]:
     return config, manifest
 
 
-def _checked_for_training(folder: Path) -> int:
+def _checked_for_training(checked: Callable[[Path], tuple[Config, Manifest]], folder: Path) -> int:
     from hifigan_jax.checkpoint import TRAINING
 
-    _, manifest = _checked(folder)
+    _, manifest = checked(folder)
     if not (folder / TRAINING).is_dir():
         raise CheckpointError(f"{folder}: training cannot be resumed from it: it has only a generator")
     if problem := _training_problem(folder, manifest):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hifigan_jax import checkpoint
+from hifigan_jax import checkpoint, run_checkpoints
 from hifigan_jax.config.sections import Run
 from hifigan_jax.errors import CheckpointError, HifiganError
 
@@ -74,11 +74,11 @@ class Health:
 
 def delete_unsettled(run: Path) -> None:
     """Deletes the newest checkpoints of a run that were saved between skipped steps: their state may be what makes steps fail."""
-    for folder in checkpoint.steps(run, checkpoint.TRAINING):
+    for folder in run_checkpoints.steps(run, checkpoint.TRAINING):
         try:
             history = History.of(checkpoint.read_manifest(folder).data)
         except CheckpointError:
             continue
         if not history.skipped_in_a_row:
             return
-        checkpoint.delete(folder)
+        run_checkpoints.delete(folder)

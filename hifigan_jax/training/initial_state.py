@@ -10,7 +10,7 @@ import numpy as np
 from flax import traverse_util
 from jax.sharding import NamedSharding
 
-from hifigan_jax import checkpoint
+from hifigan_jax import checkpoint, run_checkpoints
 from hifigan_jax.config import Config
 from hifigan_jax.config.flat import model_differences
 from hifigan_jax.errors import CheckpointError
@@ -49,13 +49,13 @@ class InitialState(NamedTuple):
         return self._own_checkpoint() or (*(self._reference_run() or self._fresh(finetune_from)), History())
 
     def _own_checkpoint(self) -> tuple[TrainState, Position, History] | None:
-        found = checkpoint.resumable(self.folder)
+        found = run_checkpoints.resumable(self.folder)
         if not found:
             return None
-        (state, saved_data, folder), damaged = checkpoint.first_usable(found, self._restored)
+        (state, saved_data, folder), damaged = run_checkpoints.first_usable(found, self._restored)
         if jax.process_index() == 0:
             for unusable in damaged:
-                checkpoint.set_aside(unusable)
+                run_checkpoints.set_aside(unusable)
         logger.info("resuming from %s", folder)
         position = Position(*(int(value) for value in jax.device_get((state.step, state.epoch, state.batch_in_epoch))))
         if not saved_data:  # a converted run of the reference

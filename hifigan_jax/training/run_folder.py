@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jax
 
-from hifigan_jax import checkpoint
+from hifigan_jax import checkpoint, run_checkpoints
 from hifigan_jax.config import Config, load_config, model_differences, save_config
 from hifigan_jax.errors import CheckpointError, DiskError, UsageError
 from hifigan_jax.manifest import MismatchError
@@ -23,10 +23,10 @@ def open_run_folder(config: Config) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DiskError(f"{folder}: cannot be created: {error.strerror} (--checkpoint_path)") from None
-    _check_writable(folder / checkpoint.FOLDER)
+    _check_writable(folder / run_checkpoints.FOLDER)
     resumes = _check_own_checkpoints(folder, config)
     if jax.process_index() == 0:
-        checkpoint.clear_leftovers(folder)
+        run_checkpoints.clear_leftovers(folder)
         if not resumes:
             _keep_foreign_config(folder / checkpoint.CONFIG, config)
         save_config(config, folder / checkpoint.CONFIG)
@@ -42,7 +42,7 @@ def _check_writable(folder: Path) -> None:
 def _check_own_checkpoints(folder: Path, config: Config) -> bool:
     """Whether there are checkpoints. Raises CheckpointError if none, or a newer one, is of another model or version."""
     problems = []
-    for step in checkpoint.resumable(folder):
+    for step in run_checkpoints.resumable(folder):
         try:
             checkpoint.check_same_model(step, config)
             return True

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hifigan_jax import checkpoint
+from hifigan_jax import checkpoint, run_checkpoints
 from hifigan_jax.config import Config
 from hifigan_jax.errors import DiskError
 
@@ -29,7 +29,7 @@ class Saver:
         last: bool = False,
         settled: bool = True,
     ) -> bool:
-        """Whether the checkpoint of `step` has been written; the arguments are those of `checkpoint.save`.
+        """Whether the checkpoint of `step` has been written; the arguments are those of `run_checkpoints.save`.
 
         One that is not `settled`, because it is saved between skipped steps, replaces no older one: the run may go back to those.
 
@@ -38,7 +38,7 @@ class Saver:
         """
         keep = self._config.run.keep_checkpoints if settled else None
         try:
-            checkpoint.save(self._run, step, parts, self._config, data, keep)
+            run_checkpoints.save(self._run, step, parts, self._config, data, keep)
         except DiskError as error:
             self._failures += 1
             if last or self._failures == MOST_FAILURES:

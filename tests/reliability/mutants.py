@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from hifigan_jax import checkpoint
+from hifigan_jax import checkpoint, run_checkpoints
 from hifigan_jax.config import Config, load_config
 from hifigan_jax.errors import HifiganError
 from hifigan_jax.loading import load_generator
@@ -45,13 +45,13 @@ class TinyRun(NamedTuple):
         states = {step: random_state(config, step) for step in STEPS}
         open_run_folder(config)
         for step, state in states.items():
-            checkpoint.save(folder / "run", step, to_parts(state), config, DATA, keep=len(STEPS))
+            run_checkpoints.save(folder / "run", step, to_parts(state), config, DATA, keep=len(STEPS))
         return cls(folder, load_config(folder / "run" / "config.json"), states)  # with absolute paths
 
     def newest_files(self) -> list[str]:
         """The files of the newest checkpoint, relative to the run."""
         run = self.folder / "run"
-        return sorted(path.relative_to(run).as_posix() for path in checkpoint.steps(run)[0].rglob("*") if path.is_file())
+        return sorted(path.relative_to(run).as_posix() for path in run_checkpoints.steps(run)[0].rglob("*") if path.is_file())
 
     def outcomes(self, name: str, damage: Damage) -> dict[str, str]:
         """What inference and training do in a copy of the run in which the file or folder `name` is damaged."""
@@ -77,7 +77,7 @@ class TinyRun(NamedTuple):
                 return f"foreign exception {type(error).__name__}: {error!s:.200}"
         if step == STEPS[-1] and not warnings:
             return "harmless"
-        newest = str(run / checkpoint.FOLDER / f"{STEPS[-1]:08d}")
+        newest = str(run / run_checkpoints.FOLDER / f"{STEPS[-1]:08d}")
         told = len(warnings) == 1 and newest in warnings[0] and "steps lost: 1,000" in warnings[0]
         return "detected" if step == STEPS[-2] and told else "silent"
 
@@ -181,7 +181,7 @@ def flips(run: TinyRun, count: int, draw: random.Random) -> Iterator[tuple[str, 
 
 def truncations(run: TinyRun, count: int, draw: random.Random) -> Iterator[tuple[str, str, Damage]]:
     """Every truncation of every file in random order, and the deletion of either part, until there are `count`."""
-    parts = [f"{checkpoint.FOLDER}/{STEPS[-1]:08d}/{part}" for part in (checkpoint.GENERATOR, checkpoint.TRAINING)]
+    parts = [f"{run_checkpoints.FOLDER}/{STEPS[-1]:08d}/{part}" for part in (checkpoint.GENERATOR, checkpoint.TRAINING)]
     every = [(name, how, damage) for name in run.newest_files() for how, damage in TRUNCATIONS.items()]
     every += [(name, "deleted", delete) for name in parts]
     while count > 0:

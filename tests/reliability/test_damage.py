@@ -5,9 +5,9 @@ import random
 import mutants
 import pytest
 
-from hifigan_jax import checkpoint
+from hifigan_jax import run_checkpoints
 
-NEWEST = f"{checkpoint.FOLDER}/{mutants.STEPS[-1]:08d}"
+NEWEST = f"{run_checkpoints.FOLDER}/{mutants.STEPS[-1]:08d}"
 
 
 @pytest.fixture(scope="module")

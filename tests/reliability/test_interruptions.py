@@ -11,7 +11,7 @@ import pytest
 from inputs import RUN, record
 from programs import infer, losses, train
 
-from hifigan_jax import checkpoint, faults, file_index
+from hifigan_jax import checkpoint, faults, file_index, run_checkpoints
 from hifigan_jax.training import loop
 from hifigan_jax.training.run_lock import locked
 from hifigan_jax.training.validation import Validator
@@ -144,13 +144,13 @@ def test_a_signal_during_validation_saves_the_step(flags, tmp_path, monkeypatch)
 
 
 def test_a_signal_during_a_save_is_obeyed_after_it(flags, tmp_path, monkeypatch):
-    save = checkpoint.save
+    save = run_checkpoints.save
 
     def interrupted(*arguments, **options):
         os.kill(os.getpid(), signal.SIGTERM)
         return save(*arguments, **options)
 
-    monkeypatch.setattr(checkpoint, "save", interrupted)
+    monkeypatch.setattr(run_checkpoints, "save", interrupted)
     outcome = train(**flags | {"checkpoint_interval": 2})
     assert outcome.code == 0
     assert steps(tmp_path) == ["2"]

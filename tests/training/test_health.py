@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hifigan_jax import checkpoint, faults
+from hifigan_jax import checkpoint, faults, run_checkpoints
 from hifigan_jax.config.sections import Run
 from hifigan_jax.data import Batch
 from hifigan_jax.errors import CheckpointError
@@ -249,7 +249,7 @@ def test_a_stop_between_skipped_steps_does_not_cost_the_checkpoint_to_go_back_to
     fault("batch:1")
     run_of(config, "run", 7)
     assert trained(run) == [1, 2, 3, 4, 5, 6, 7]
-    assert [folder.name for folder in checkpoint.steps(run, checkpoint.TRAINING)] == ["00000007"]
+    assert [folder.name for folder in run_checkpoints.steps(run, checkpoint.TRAINING)] == ["00000007"]
 
 
 @pytest.mark.parametrize("interval", ["checkpoint_interval", "validation_interval"])

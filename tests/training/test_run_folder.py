@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from hifigan_jax import checkpoint
+from hifigan_jax import run_checkpoints
 from hifigan_jax.config import INPUT_PATHS, load_config
 from hifigan_jax.errors import CheckpointError, DiskError
 from hifigan_jax.training.run_folder import open_run_folder
@@ -109,8 +109,8 @@ def test_a_folder_in_place_of_the_configuration_is_an_error_of_one_line(tiny_con
 def steps(tiny_config, folder):
     for step in (1, 2):
         parts = {part: {"bias": np.ones(3, np.float32)} for part in ("generator", "training")}
-        checkpoint.save(folder, step, parts, tiny_config, {}, keep=2)
-    return checkpoint.steps(folder)
+        run_checkpoints.save(folder, step, parts, tiny_config, {}, keep=2)
+    return run_checkpoints.steps(folder)
 
 
 def test_damaged_configurations_do_not_block_a_run(steps, tiny_config, folder):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from weights import filled
 
-from hifigan_jax import checkpoint
+from hifigan_jax import checkpoint, run_checkpoints
 from hifigan_jax.config import load_config, packaged_config
 from hifigan_jax.convert import convert
 from hifigan_jax.errors import CheckpointError, UsageError
@@ -150,7 +150,7 @@ def test_both_networks_of_a_run_round_trip_through_the_original_s_files(config, 
     small = {"upsample_initial_channel": 16, "melgan_channels": 4, "melgan_scales": 2, "melgan_downsamplings": 2}
     config = config.replace(small)
     state = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(leaf.dtype), state_shapes(config))
-    checkpoint.save(tmp_path / "run", 1, to_parts(state), config, {}, keep=1)
+    run_checkpoints.save(tmp_path / "run", 1, to_parts(state), config, {}, keep=1)
     written = convert(tmp_path / "run", tmp_path / "pair")
     assert sorted(path.name for path in written) == ["config.json", "netD.pt", "netG.pt"]
     bare = read_torch_file(tmp_path / "pair" / "netG.pt")
