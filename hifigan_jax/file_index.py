@@ -28,7 +28,8 @@ def inspect_all(
     Inspects only files whose size or modification time differs from the index. Calls `check` after each; if that raises, the
     index keeps what has been found so far.
     """
-    known = {path: entry for path, entry in _read(index_path).items() if len(entry) == 2 + width}
+    kept, is_own = _read(index_path)
+    known = {path: entry for path, entry in kept.items() if len(entry) == 2 + width}
     stamps = {path: _stamp(path) for path in paths}
     entries = {path: known[path] for path in paths if path in known and known[path][:2] == stamps[path]}
     new = [path for path in paths if path not in entries]
@@ -45,8 +46,10 @@ def inspect_all(
                 entries[path] = [*stamps[path], *info]
     finally:
         pool.shutdown(cancel_futures=True)
-        if new:
+        if new and is_own:
             _write(index_path, entries)
+        elif new:
+            logger.warning("%s: a file of another program: no index is kept, the next start reads all files again", index_path)
     return {path: entries[path][2:] for path in paths if path in entries}, failed
 
 
@@ -60,9 +63,6 @@ def _stamp(path: str) -> list[int]:
 
 def _write(path: Path, entries: dict[str, list]) -> None:
     content = json.dumps({"sha256": _digest(entries), "files": entries}, indent=0)
-    if _is_foreign(path):
-        logger.warning("%s: a file of another program: no index is kept, the next start reads all files again", path)
-        return
     try:
         with atomic_write(path) as temporary:
             faults.no_space("disk_full.index")
@@ -71,24 +71,20 @@ def _write(path: Path, entries: dict[str, list]) -> None:
         logger.warning("%s: the next start reads all files again", error)
 
 
-def _read(path: Path) -> dict[str, list]:
-    """The entries of an index that is exactly as it was written; otherwise, none."""
+def _read(path: Path) -> tuple[dict[str, list], bool]:
+    """The entries of an index that is exactly as it was written, otherwise none; whether the file may be replaced.
+
+    A JSON file that is no index, not even a damaged one, is of another program.
+    """
     try:
         refuse_special(path)  # a pipe would block
         index = json.loads(path.read_text(encoding="utf-8"))
-        return index["files"] if index["sha256"] == _digest(index["files"]) else {}
-    except (DiskError, OSError, ValueError, KeyError, TypeError, RecursionError):
-        return {}
-
-
-def _is_foreign(path: Path) -> bool:
-    """Whether there is a JSON file of this name that is no index, not even a damaged one."""
-    try:
-        refuse_special(path)
-        content = json.loads(path.read_text(encoding="utf-8"))
     except (DiskError, OSError, ValueError, RecursionError):
-        return False
-    return not (isinstance(content, dict) and "files" in content)
+        return {}, True
+    try:
+        return index["files"] if index["sha256"] == _digest(index["files"]) else {}, True
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return {}, isinstance(index, dict) and "files" in index
 
 
 def _digest(entries: Any) -> str:
