@@ -68,7 +68,7 @@ def difference(ours: np.ndarray, theirs: np.ndarray, c: Convention) -> np.ndarra
 @functools.cache
 def exact_program(c: Convention) -> Callable:
     """The compiled log-mel of padded audio in a convention; compiled for float64 where it is called with float64."""
-    name = next(name for name in CONVENTIONS if values_of(name) == c)
+    name = next(name for name in CONVENTIONS if CONVENTIONS[name].computation == c)
     return jax.jit(functools.partial(log_mel_of_padded, settings=Mel(mel_convention=name)))
 
 
@@ -76,7 +76,7 @@ def parity(name: str, recordings: list[Path], front_end: FrontEnd | None) -> dic
     """The largest difference from librosa in float64, and the mean difference from the front end's own code in float32."""
     settings = Mel(mel_convention=name)
     c, program = settings.convention, LogMel(settings)
-    exact = exact_program(values_of(name))
+    exact = exact_program(CONVENTIONS[name].computation)
     largest, own = 0.0, []
     for path in recordings:
         audio = read_audio_at(path, c.sampling_rate)
@@ -121,11 +121,6 @@ def refusals(vocoder: Vocoder) -> dict[str, str]:
         except UsageError as error:
             messages[name] = str(error).split(": ")[1]
     return messages
-
-
-def values_of(name: str) -> Convention:
-    """What the row's values depend on, to compute those of equal rows once."""
-    return CONVENTIONS[name]._replace(source="", frames_first=False)
 
 
 def spread(paths: list[Path], count: int) -> list[Path]:

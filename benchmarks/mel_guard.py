@@ -27,14 +27,10 @@ from hifigan_jax.folders import files_below  # noqa: E402
 from hifigan_jax.mel import LogMel  # noqa: E402
 
 
-def values_of(name: str) -> Convention:
-    """What the row's values depend on, to compute those of equal rows once."""
-    return CONVENTIONS[name]._replace(source="", frames_first=False)
-
-
 def guard(recordings: list[Path], compared: set[Path]) -> dict[str, dict[str, list[int]]]:
     """For each convention of a mel and each that it is taken for: how many were refused, of how many."""
-    programs = {values_of(name): LogMel(Mel(mel_convention=name)) for name in CONVENTIONS}
+    of = {name: row.computation for name, row in CONVENTIONS.items()}  # equal rows are computed once
+    programs = {of[name]: LogMel(Mel(mel_convention=name)) for name in CONVENTIONS}
     counts = {c: {other: [0, 0] for other in programs if other.num_mels == c.num_mels} for c in programs}
     for path in recordings:
         for c, mel in mels_of(path, programs).items():
@@ -43,9 +39,9 @@ def guard(recordings: list[Path], compared: set[Path]) -> dict[str, dict[str, li
                 counts[c][other][0] += reason is not None
                 counts[c][other][1] += 1
                 if reason and other == c:
-                    print(path, next(name for name in CONVENTIONS if values_of(name) == c), reason, flush=True)
-    pairs = {name: [other for other in CONVENTIONS if values_of(other) in counts[values_of(name)]] for name in CONVENTIONS}
-    return {name: {other: counts[values_of(name)][values_of(other)] for other in others} for name, others in pairs.items()}
+                    print(path, next(name for name in CONVENTIONS if of[name] == c), reason, flush=True)
+    pairs = {name: [other for other in CONVENTIONS if of[other] in counts[of[name]]] for name in CONVENTIONS}
+    return {name: {other: counts[of[name]][of[other]] for other in others} for name, others in pairs.items()}
 
 
 def mels_of(path: Path, programs: Mapping[Convention, LogMel]) -> dict[Convention, np.ndarray]:
@@ -76,8 +72,8 @@ def main() -> None:
     compared = {found[i * len(found) // options.wrong] for i in range(options.wrong)}
     results = {"files": len(found), "wrong": len(compared), "guard": guard(found, compared)}
     counts = results["guard"]
-    pairs = [(a, b) for a, b in itertools.product(counts, counts) if b in counts[a] and values_of(a) != values_of(b)]
-    wrong = {(a, b): counts[a][b] for a, b in pairs}
+    pairs = ((a, b) for a, b in itertools.product(counts, counts) if b in counts[a])
+    wrong = {(a, b): counts[a][b] for a, b in pairs if CONVENTIONS[a].computation != CONVENTIONS[b].computation}
     print("right mels refused:", sum(row[name][0] for name, row in counts.items()))
     print("never refused:", [pair for pair, (refused, _) in wrong.items() if not refused])
     print("sometimes refused:", {pair: pair_counts for pair, pair_counts in wrong.items() if 0 < pair_counts[0] < pair_counts[1]})

@@ -52,7 +52,7 @@ def equal_rows() -> dict[Convention, list[str]]:
     """The names of each row's values, without source and storage."""
     rows: dict[Convention, list[str]] = {}
     for name, c in CONVENTIONS.items():
-        rows.setdefault(c._replace(source="", frames_first=False), []).append(name)
+        rows.setdefault(c.computation, []).append(name)
     return rows
 
 

@@ -62,6 +62,16 @@ class Convention(NamedTuple):
         """The number of samples that the padding needs."""
         return max(self.edges) + 1 if self.padding == "reflect" else 1
 
+    @property
+    def shortest_recording(self) -> int:
+        """The number of samples that a mel of one frame or more needs."""
+        return max(self.shortest, self.hop_size)
+
+    @property
+    def computation(self) -> "Convention":
+        """What a mel's values depend on: equal for rows that differ only in their source or in the order of axes in files."""
+        return self._replace(source="", frames_first=False)
+
     def frames(self, samples: int) -> int:
         """The number of frames of a mel of `samples` samples."""
         return samples // self.hop_size + (self.centered and self.last_frame)

@@ -66,7 +66,7 @@ def load_corpus(config: Config, index_path: Path, check: Callable[[], None] = la
                 f"{path}: {info.sampling_rate} Hz, but the configuration specifies {mel.sampling_rate} Hz:"
                 " resample the recordings or set sampling_rate"
             )
-    shortest = max(mel.shortest, mel.hop_size)  # for validation: the padding of the mel needs as many samples
+    shortest = mel.convention.shortest_recording  # for validation, which computes the mel of a whole recording
     if validation is None:
         training, validation = hold_out(training, {path for path, info in infos.items() if info.samples >= shortest})
     corpus = Corpus(_recordings(training, infos, mel.hop_size), _recordings(validation, infos, shortest))

@@ -32,12 +32,13 @@ runtime.prepare(training="float32")
 from hifigan_jax.benchmark import command_line  # noqa: E402
 
 Arrays = Mapping[str, np.ndarray]
+WORK = re.compile(r"(/[\w.-]+)+/hifigan-jax-\w+/")  # the folder of `work_folder` in messages
 
 
 def result(bar: str, what: str, target: str, figure: str, passed: bool, **more: Any) -> None:
     """Prints the line of a bar; `more` is detail that goes into the file of results alone."""
     row = {"bar": bar, "what": what, "target": target, "figure": figure, "passed": bool(passed)}
-    print(json.dumps(row | {"command": program_line()} | more), flush=True)
+    print(WORK.sub("", json.dumps(row | {"command": program_line()} | more)), flush=True)
 
 
 def program_line() -> str:

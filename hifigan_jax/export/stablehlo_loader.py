@@ -17,6 +17,7 @@ from jax import export
 
 
 def load(folder):
+    """The function of an artifact. Raises ImportError, OSError, and ValueError if it is damaged or too new for this jax."""
     if importlib.util.find_spec("flatbuffers") is None:
         raise ImportError("flatbuffers is not installed: jax needs it to read programs: pip install flatbuffers")
     folder = pathlib.Path(folder)

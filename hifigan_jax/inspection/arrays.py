@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from hifigan_jax.errors import DataError
-from hifigan_jax.inspection.description import Description, Fact, command, listed, plural
+from hifigan_jax.inspection.description import Description, Fact, command, first_of, listed, plural
 from hifigan_jax.inspection.mels import BINS, describe_array
 from hifigan_jax.mel_conversion import read_statistics
 from hifigan_jax.mel_file import open_array
@@ -32,8 +32,7 @@ def describe_mels(folder: Path, paths: list[str]) -> Description:
             broken.append(str(error))
     bins = sorted({size for shape in shapes for size in shape if size in BINS})
     facts = [Fact("files", len(paths), f"{len(paths):,}"), Fact("bins", bins, listed(bins) or "of no known convention")]
-    more = f" (and {len(broken) - 1:,} more)" if len(broken) > 1 else ""
-    problems = [f"{broken[0]}{more}"] if broken else []
+    problems = first_of(broken)
     if not shapes:
         return Description("folder of .npy files", facts, problems)
     first = next(path for path in paths if not any(text.startswith(f"{path}: ") for text in broken))

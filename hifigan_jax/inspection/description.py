@@ -92,6 +92,12 @@ def listed(names: Sequence[Any], most: int = 4) -> str:
     return ", ".join(map(str, names[:most])) + more
 
 
+def first_of(problems: Sequence[str]) -> list[str]:
+    """The first of some problems of one kind, and how many more there are, as one problem; none if there are none."""
+    more = f" (and {len(problems) - 1:,} more)" if len(problems) > 1 else ""
+    return [f"{problems[0]}{more}"] if problems else []
+
+
 def plural(count: int, noun: str) -> str:
     """A number of things."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")

@@ -19,13 +19,12 @@ from hifigan_jax.inspection.recordings import describe_recording, describe_recor
 from hifigan_jax.inspection.runs import describe_reference_run, describe_run, describe_step
 from hifigan_jax.inspection.texts import describe_json, describe_results, describe_text
 from hifigan_jax.inspection.weights import describe_weights
-from hifigan_jax.manifest import FOLDER, is_step
+from hifigan_jax.manifest import FOLDER, NAME, is_step
 from hifigan_jax.weights.hub import is_hub
 from hifigan_jax.weights.pretrained import PRETRAINED, pretrained_file
 from hifigan_jax.weights.reference_run import generator_files
 from hifigan_jax.weights.safetensors_file import is_safetensors
 
-_MANIFEST = "manifest.json"
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".tar", ".ckpt", ".bin")
 _ZIP = (b"PK\3\4", b"PK\5\6")
 _BINARY = bytes({*range(32)} - {*b"\t\n\v\f\r"})  # bytes that no text contains, whatever its first letters are
@@ -79,9 +78,9 @@ def _describe_file(path: Path, input_wavs_dir: str | None, config: str | Path | 
     is_text = start.translate(None, delete=_BINARY) == start
     if suffix in audio.SUFFIXES or (start.startswith(_AUDIO) and not is_text):
         return describe_recording(path)
-    if path.name == "generator.jax" or (path.name == _MANIFEST and (path.parent / "generator.jax").exists()):
+    if path.name == "generator.jax" or (path.name == NAME and (path.parent / "generator.jax").exists()):
         return _describe_folder(path.parent, config)
-    if path.name == _MANIFEST and is_step(path.parent):
+    if path.name == NAME and is_step(path.parent):
         return describe_step(path.parent)
     if suffix in _WEIGHTS or (not is_text and (is_safetensors(path) or start.startswith((*_ZIP, b"\x80")))):
         return describe_weights(path, config)
@@ -92,7 +91,7 @@ def _describe_file(path: Path, input_wavs_dir: str | None, config: str | Path | 
 
 
 def _describe_folder(folder: Path, config: str | Path | None) -> Description:
-    manifest = _json(folder / _MANIFEST)
+    manifest = _json(folder / NAME)
     if isinstance(manifest, dict) and isinstance(manifest.get("platforms"), list):
         return describe_stablehlo(folder, manifest)
     if manifest is not None or is_step(folder):

@@ -8,16 +8,15 @@ import numpy as np
 from jaxtyping import Float
 
 from hifigan_jax import mel_guard
-from hifigan_jax.config import Mel
 from hifigan_jax.conventions import CONVENTIONS
 from hifigan_jax.errors import DataError
 from hifigan_jax.inspection.description import Description, Fact, command, duration, listed, plural
+from hifigan_jax.inspection.models import DEFAULT_MEL
 from hifigan_jax.mel_conversion import obstacles
 
 BINS = sorted({row.num_mels for row in CONVENTIONS.values()})
 _LARGEST = 2**28  # values of an array that is read: nine hours of mel
 _SEARCHED = 4096  # frames in the middle that are compared with every convention
-_DEFAULT = Mel(mel_convention="hifigan")  # of universal_v1, the default of infer
 
 
 class _Use(NamedTuple):
@@ -85,19 +84,19 @@ def _use(mel: Float[np.ndarray, "F M"], names: list[str], frames_first: bool) ->
         named = f", or pass --mel_convention {stored[0]} if it is of that" if stored else ""
         return _Use("refuses it", f"stored as (frames, bins): save its transpose{named}")
     reason = None
-    if mel.shape[1] == _DEFAULT.num_mels:
+    if mel.shape[1] == DEFAULT_MEL.num_mels:
         try:
-            mel_guard.check(mel, _DEFAULT.convention)
+            mel_guard.check(mel, DEFAULT_MEL.convention)
             return _Use("takes it; name the convention if it is not hifigan", flags=[])
         except DataError as error:
             reason = str(error)
     for name in names:
-        if not obstacles(CONVENTIONS[name], _DEFAULT.convention):
+        if not obstacles(CONVENTIONS[name], DEFAULT_MEL.convention):
             return _Use(f"takes it with --mel_convention {name}", flags=["--mel_convention", name])
     if names:
-        first = f"{names[0]}: {obstacles(CONVENTIONS[names[0]], _DEFAULT.convention)[0]}"
+        first = f"{names[0]}: {obstacles(CONVENTIONS[names[0]], DEFAULT_MEL.convention)[0]}"
         reason = f"not convertible ({first}): use a vocoder that was trained on such mels"
-    return _Use("refuses it", reason or f"{mel.shape[1]} bins, {_DEFAULT.num_mels} expected: use a vocoder of such mels")
+    return _Use("refuses it", reason or f"{mel.shape[1]} bins, {DEFAULT_MEL.num_mels} expected: use a vocoder of such mels")
 
 
 def _oriented(values: Float[np.ndarray, "A B"]) -> tuple[Float[np.ndarray, "F M"], bool]:

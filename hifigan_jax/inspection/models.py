@@ -1,19 +1,19 @@
 """Facts of a configuration: the family, the packaged configuration that it resembles, and its mel."""
 
-from hifigan_jax.config import Config, load_config, model_differences, packaged_configs
+from hifigan_jax.config import Config, Mel, load_config, model_differences, packaged_configs
 from hifigan_jax.config.flat import name_of
 from hifigan_jax.conventions import CONVENTIONS
 from hifigan_jax.inspection.description import Fact, listed
 from hifigan_jax.models.registry import GENERATORS
 
+DEFAULT_MEL = Mel(mel_convention="hifigan")  # of universal_v1, the default of infer
 _MOST_DIFFERENCES = 4  # from a packaged configuration that is named
 
 
 def facts_of(config: Config) -> list[Fact]:
     """Facts of a model's configuration."""
     mel = config.mel
-    row = mel.convention._replace(source="", frames_first=False)
-    names = [name for name, known in CONVENTIONS.items() if known._replace(source="", frames_first=False) == row]
+    names = [name for name, row in CONVENTIONS.items() if row.computation == mel.convention.computation]
     fmax = mel.sampling_rate / 2 if mel.fmax is None else mel.fmax
     sizes = {key: getattr(mel, key) for key in ("num_mels", "n_fft", "win_size", "hop_size", "fmin", "fmax")}
     text = f"{mel.num_mels} bins, {mel.fmin:g} to {fmax:g} Hz; FFT {mel.n_fft}, window {mel.win_size}, hop {mel.hop_size}"

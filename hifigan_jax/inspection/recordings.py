@@ -5,11 +5,9 @@ from collections import Counter
 from pathlib import Path
 
 from hifigan_jax import audio
-from hifigan_jax.config import Mel
 from hifigan_jax.errors import DataError
-from hifigan_jax.inspection.description import Description, Fact, command, duration, listed, plural
-
-_DEFAULT = Mel(mel_convention="hifigan")  # of universal_v1, the default of infer
+from hifigan_jax.inspection.description import Description, Fact, command, duration, first_of, listed, plural
+from hifigan_jax.inspection.models import DEFAULT_MEL
 
 
 def describe_recording(path: Path) -> Description:
@@ -32,12 +30,12 @@ def describe_recording(path: Path) -> Description:
         problems.append("silent: nothing to synthesize")
     elif peak > 1:
         problems.append("samples beyond [-1, 1], which 16-bit output clips: scale it")
-    shortest = max(_DEFAULT.shortest, _DEFAULT.hop_size)
-    usable = audio.resampled_length(samples, rate, _DEFAULT.sampling_rate) >= shortest
+    shortest = DEFAULT_MEL.convention.shortest_recording
+    usable = audio.resampled_length(samples, rate, DEFAULT_MEL.sampling_rate) >= shortest
     if not usable:
-        problems.append(f"too short for a mel: {shortest} samples at {_DEFAULT.sampling_rate} Hz are needed")
-    if rate != _DEFAULT.sampling_rate:
-        text = f"infer resamples it to {_DEFAULT.sampling_rate:,} Hz for universal_v1; train needs it at the model's rate"
+        problems.append(f"too short for a mel: {shortest} samples at {DEFAULT_MEL.sampling_rate} Hz are needed")
+    if rate != DEFAULT_MEL.sampling_rate:
+        text = f"infer resamples it to {DEFAULT_MEL.sampling_rate:,} Hz for universal_v1; train needs it at the model's rate"
         facts.append(Fact("resampling", True, text))
     return Description("recording", facts, problems, command("infer", "--input_wavs_dir", path) if usable else None)
 
@@ -67,8 +65,7 @@ def facts_of(paths: list[str]) -> tuple[list[Fact], list[str]]:
         Fact("duration", seconds, duration(seconds)),
         Fact("rates", {str(rate): count for rate, count in rates.items()}, listed(named)),
     ]
-    more = f" (and {len(broken) - 1:,} more)" if len(broken) > 1 else ""
-    problems = [f"{broken[0]}{more}"] if broken else []
+    problems = first_of(broken)
     if len(rates) > 1:
         problems.append("several rates: train needs one: resample the others")
     return facts, problems

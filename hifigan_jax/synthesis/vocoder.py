@@ -239,7 +239,7 @@ class Vocoder:
 
     def utterance_of_audio(self, audio: ArrayLike) -> Utterance:
         """Checks audio [T] at the model's sampling rate and prepares it for `synthesize`."""
-        audio, shortest = _as_numpy(audio), max(self.settings.shortest, self.hop_size) - 1
+        audio, shortest = _as_numpy(audio), self.settings.convention.shortest_recording - 1
         if audio.ndim != 1 or audio.size <= shortest:
             raise DataError(f"audio of shape {audio.shape}: expected one channel with more than {shortest} samples")
         audio = as_samples(audio)
